@@ -1,0 +1,47 @@
+# Everything runs in .venv, which is made from pyproject.toml and the tested versions in constraints.txt.
+PYTHON ?= python3
+BIN := .venv/bin
+PIP := $(BIN)/python -m pip --disable-pip-version-check
+DATASET := /usr/share/datasets/fashion-mnist
+
+.PHONY: demo test lint types unit venv clean
+
+demo: .venv/.demo ## the main job on real images
+	$(BIN)/edgecnn export mobilenetv3 --target openvino --int8 --out demo/mobilenetv3-int8 --force
+	$(BIN)/edgecnn verify demo/mobilenetv3-int8 --images fashion-mnist-1000
+	$(BIN)/edgecnn predict demo/mobilenetv3-int8 \
+		calibration/fashion-mnist-1000/images/00000.png calibration/fashion-mnist-1000/images/00001.png
+
+test: lint types unit ## what CI runs
+
+lint: .venv/.dev
+	$(BIN)/ruff check
+	$(BIN)/ruff format --check
+
+types: .venv/.dev
+	$(BIN)/mypy
+
+unit: .venv/.dev | $(DATASET)
+	$(BIN)/python -m pytest
+
+clean:
+	rm -rf .venv demo dist build
+
+.venv/bin/python:
+	$(PYTHON) -m venv .venv
+
+.venv/.demo: pyproject.toml constraints.txt | .venv/bin/python
+	$(PIP) install --quiet --constraint constraints.txt --editable '.[export,openvino,onnxruntime]'
+	touch $@
+
+# pip learned --group in 25.1, which a fresh virtual environment may not have.
+.venv/.dev: pyproject.toml constraints.txt | .venv/bin/python
+	$(PIP) install --quiet --upgrade 'pip>=25.1'
+	$(PIP) install --quiet --constraint constraints.txt --group dev --editable '.[export,openvino,onnxruntime,train,lite0]'
+	touch $@ .venv/.demo
+
+# Fashion-MNIST, from Debian's and Ubuntu's archives.
+$(DATASET):
+	@test "$$(id -u)" = 0 || { echo "run as root: apt-get install dataset-fashion-mnist"; exit 1; }
+	apt-get update -qq
+	apt-get install -y -qq dataset-fashion-mnist

@@ -1,0 +1,267 @@
+"""The command line: parse, call, print. Nothing is decided here, and nothing heavy is imported before it is needed."""
+
+import json
+import sys
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from edgecnn import __version__
+from edgecnn.errors import INTERRUPTED, EdgecnnError, UsageError
+
+app = typer.Typer(
+    name="edgecnn",
+    help="Efficient CNNs from PyTorch to devices: export, quantize, compile, prove that the answers are still right.",
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    rich_markup_mode=None,
+)
+
+Json = Annotated[bool, typer.Option("--json", help="One JSON document on stdout, and nothing else there.")]
+ArtifactFolder = Annotated[Path, typer.Argument(help="The folder that export wrote.", metavar="ARTIFACT")]
+MaxDrop = Annotated[
+    float | None,
+    typer.Option(
+        "--max-drop", help="Largest loss of top-1 in percentage points; a larger one exits with 6.", metavar="PP"
+    ),
+]
+
+
+@app.command("list")
+def list_models(as_json: Json = False) -> None:
+    """Models, their sizes, weights and targets."""
+    from edgecnn.overview import models
+
+    rows = models()
+    if as_json:
+        _print_json(rows)
+        return
+    from edgecnn.console import print_models
+
+    print_models(rows)
+
+
+@app.command()
+def export(
+    model: Annotated[str, typer.Argument(help="A name that `edgecnn list` shows.")],
+    target: Annotated[
+        list[str], typer.Option("--target", "-t", help="onnx, onnxruntime or openvino; may be repeated.")
+    ],
+    fp32: Annotated[bool, typer.Option("--fp32", help="Float weights and arithmetic (the default).")] = False,
+    fp16: Annotated[bool, typer.Option("--fp16", help="Weights stored in half precision.")] = False,
+    int8: Annotated[bool, typer.Option("--int8", help="Quantized on calibration images.")] = False,
+    precision: Annotated[str | None, typer.Option(help="fp32, fp16 or int8, as one word.")] = None,
+    weights: Annotated[
+        str | None, typer.Option(help="builtin, imagenet, random, or a .safetensors or .pth state dict.", metavar="W")
+    ] = None,
+    calib: Annotated[
+        str | None, typer.Option(help="Folder, CSV file path,label, or set to calibrate on.", metavar="DIR|SET")
+    ] = None,
+    size: Annotated[str | None, typer.Option(help="Input size in pixels.", metavar="N|HxW")] = None,
+    num_classes: Annotated[int | None, typer.Option(help="Classes, where the weights do not tell.")] = None,
+    batch: Annotated[int | None, typer.Option(help="Images per inference; 1 unless told.")] = None,
+    dynamic_batch: Annotated[bool, typer.Option("--dynamic-batch", help="Any number of images per inference.")] = False,
+    max_drop: MaxDrop = None,
+    out: Annotated[
+        Path | None, typer.Option(help="Folder to write; MODEL-TARGET-PRECISION unless told.", metavar="DIR")
+    ] = None,
+    force: Annotated[bool, typer.Option("--force", help="Replace an artifact that is there.")] = False,
+    as_json: Json = False,
+) -> None:
+    """Fold, export to ONNX, quantize, build for a target, check against the eager model, and publish."""
+    if batch is not None and dynamic_batch:
+        raise UsageError("--batch and --dynamic-batch contradict each other; give one")
+    chosen = _precision(fp32, fp16, int8, precision)
+    dimensions = _size(size)
+    from edgecnn.console import print_exported, watching
+    from edgecnn.pipeline import GateError
+    from edgecnn.pipeline import export as run
+    from edgecnn.request import ExportRequest
+
+    documents: list[dict[str, Any]] = []
+    refusals: list[GateError] = []
+    for name in target:
+        request = ExportRequest(
+            model=model,
+            target=name,
+            precision=chosen,
+            weights=weights,
+            calib=calib,
+            size=dimensions,
+            num_classes=num_classes,
+            batch=None if dynamic_batch else batch or 1,
+            max_drop_pp=max_drop,
+            out=out / name if out is not None and len(target) > 1 else out,
+            force=force,
+        )
+        with watching() as progress:
+            try:
+                exported = run(request, progress)
+            except GateError as refusal:
+                refusals.append(refusal)
+                exported = refusal.exported
+        documents.append(exported.as_json())
+        if not as_json:
+            print_exported(exported)
+    if as_json:
+        _print_json(documents[0] if len(documents) == 1 else documents)
+    if refusals:
+        raise refusals[0]
+
+
+@app.command()
+def verify(
+    artifact: ArtifactFolder,
+    images: Annotated[
+        str | None,
+        typer.Option(
+            help="Folder, CSV file path,label, or set; the artifact's own golden pairs unless told.", metavar="DIR|CSV"
+        ),
+    ] = None,
+    max_drop: MaxDrop = None,
+    weights: Annotated[
+        str | None, typer.Option(help="The state dict it was exported from, where that was a file.", metavar="FILE")
+    ] = None,
+    as_json: Json = False,
+) -> None:
+    """Check an artifact here and now, stage by stage; exits with 6 when it fails."""
+    from edgecnn.console import print_verification, watching
+    from edgecnn.errors import ParityError
+    from edgecnn.pipeline import verify as run
+    from edgecnn.verify.policy import Verdict
+
+    with watching() as progress:
+        verification = run(artifact, images, max_drop, weights, progress)
+    if as_json:
+        _print_json(verification.as_json())
+    else:
+        print_verification(verification)
+    if verification.judgement.verdict is Verdict.FAIL:
+        raise ParityError(f"{artifact} is rejected: {'; '.join(verification.judgement.reasons)}")
+
+
+@app.command()
+def predict(
+    artifact: ArtifactFolder,
+    images: Annotated[list[Path], typer.Argument(help="JPEG or PNG files.", metavar="IMAGE...")],
+    as_json: Json = False,
+) -> None:
+    """The five likeliest classes of each picture."""
+    from edgecnn.console import print_predictions, warn
+    from edgecnn.pipeline import predict as run
+
+    predictions = run(artifact, images)
+    if predictions.status == "rejected":
+        warn(f"{artifact} was rejected by its last check; `edgecnn verify` says why")
+    if as_json:
+        _print_json(predictions.as_json())
+    else:
+        print_predictions(predictions)
+
+
+@app.command()
+def train(
+    model: Annotated[str, typer.Argument(help="A model whose recipe has a [train] table.")],
+    out: Annotated[Path, typer.Option(help="Folder for checkpoints and weights.", metavar="DIR")],
+    seed: Annotated[int, typer.Option(help="Decides initial weights, order and augmentation.")] = 0,
+    epochs: Annotated[int | None, typer.Option(help="Instead of the recipe's number.")] = None,
+    limit: Annotated[int | None, typer.Option(help="Train on so many images only, to try things out.")] = None,
+    as_json: Json = False,
+) -> None:
+    """Train on Fashion-MNIST by the recipe behind the builtin weights; run again to resume."""
+    from edgecnn.console import print_trained, watching
+    from edgecnn.train import train_builtin
+
+    with watching() as progress:
+        trained = train_builtin(model, out, seed, epochs, limit, progress)
+    if as_json:
+        _print_json(trained)
+    else:
+        print_trained(trained)
+
+
+@app.command()
+def doctor(as_json: Json = False) -> None:
+    """What is installed, what is missing, and the exact line that would install it. Installs nothing."""
+    from edgecnn.overview import diagnose
+
+    rows = diagnose()
+    if as_json:
+        _print_json(rows)
+        return
+    from edgecnn.console import print_diagnosis
+
+    print_diagnosis(rows)
+
+
+@app.callback(invoke_without_command=True)
+def top(
+    context: typer.Context,
+    version: Annotated[bool, typer.Option("--version", help="Print the version and exit.")] = False,
+) -> None:
+    """Options before a command."""
+    if version:
+        typer.echo(__version__)
+    elif context.invoked_subcommand is None:
+        typer.echo(context.get_help())
+
+
+def _precision(fp32: bool, fp16: bool, int8: bool, named: str | None) -> str:
+    from edgecnn.errors import unknown_name
+    from edgecnn.names import PRECISIONS
+
+    if named is not None and named not in PRECISIONS:
+        raise unknown_name("precision", named, PRECISIONS)
+    flags = {"fp32": fp32, "fp16": fp16, "int8": int8}
+    asked = {name for name, given in flags.items() if given} | ({named} if named else set())
+    if len(asked) > 1:
+        raise UsageError(f"{' and '.join(sorted(asked))} contradict each other; give one precision")
+    return asked.pop() if asked else "fp32"
+
+
+def _size(text: str | None) -> tuple[int, int] | None:
+    if text is None:
+        return None
+    sides = text.lower().split("x")
+    if len(sides) > 2 or not all(side.isascii() and side.isdigit() for side in sides):
+        raise UsageError(f"--size is {text!r}, expected N or HxW in pixels, such as 224 or 192x256")
+    return int(sides[0]), int(sides[-1])
+
+
+def _print_json(document: object) -> None:
+    typer.echo(json.dumps(document, indent=1, ensure_ascii=False, allow_nan=False))
+
+
+def main() -> None:
+    """The ``edgecnn`` command: runs the app, and turns every refusal into one line and its exit code."""
+    sys.exit(run(sys.argv[1:]))
+
+
+# typer keeps a click of its own; its public names lead to the base class of every complaint about arguments.
+_ArgumentError: Any = next(base for base in typer.BadParameter.__mro__ if base.__name__ == "ClickException")
+
+
+def run(arguments: list[str]) -> int:
+    """The exit code of a command line."""
+    try:
+        result = app(arguments, prog_name="edgecnn", standalone_mode=False)
+    except EdgecnnError as error:
+        return _refuse(str(error), error.exit_code)
+    except typer.Exit as stop:
+        return stop.exit_code
+    except (KeyboardInterrupt, typer.Abort):
+        return _refuse("interrupted; nothing was changed", INTERRUPTED)
+    except _ArgumentError as error:
+        return _refuse(error.format_message(), error.exit_code)
+    return result if isinstance(result, int) else 0
+
+
+def _refuse(message: str, code: int) -> int:
+    line = " ".join(message.split())
+    print(f"edgecnn: {line}", file=sys.stderr)
+    return code
+
+
+if __name__ == "__main__":
+    main()

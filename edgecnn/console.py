@@ -1,0 +1,160 @@
+"""Tables, bars and colours for people. Results go to stdout; bars and warnings to stderr, bars on a terminal only."""
+
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeElapsedColumn
+from rich.progress import Progress as Bars
+from rich.table import Table
+
+from edgecnn.pipeline import Exported, Predictions
+from edgecnn.progress import Progress
+from edgecnn.verify.policy import Verdict
+from edgecnn.verify.stages import Verification
+
+# Piped output is read by programs and people with wide windows: it is never folded.
+out = Console(highlight=False, soft_wrap=True, width=None if sys.stdout.isatty() else 200)
+err = Console(stderr=True, highlight=False, soft_wrap=True)
+COLOURS = {Verdict.PASS: "green", Verdict.FAIL: "red", Verdict.INCONCLUSIVE: "yellow"}
+
+
+class BarProgress(Progress):
+    """A bar per stage."""
+
+    def __init__(self, bars: Bars) -> None:
+        super().__init__()
+        self._bars = bars
+        self._task: Any = None
+
+    @contextmanager
+    def stage(self, name: str, total: int | None = None) -> Iterator[None]:
+        self._task = self._bars.add_task(name, total=total)
+        with super().stage(name, total):
+            yield
+        self._bars.update(self._task, total=total or 1, completed=total or 1)
+
+    def advance(self, count: int = 1) -> None:
+        self._bars.advance(self._task, count)
+
+
+@contextmanager
+def watching() -> Iterator[Progress]:
+    """A progress that draws bars where a person is looking, else a silent one."""
+    if not sys.stderr.isatty():
+        yield Progress()
+        return
+    columns = (TextColumn("{task.description:<24}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
+    with Bars(*columns, console=err) as bars:
+        yield BarProgress(bars)
+
+
+def warn(text: str) -> None:
+    """One line on stderr."""
+    err.print(f"[yellow]warning:[/] {text}")
+
+
+def print_models(rows: list[dict[str, Any]]) -> None:
+    """One line per model."""
+    table = _table("model", "parameters|", "MACs|", "input|", "weights", "also called")
+    for row in rows:
+        channels, height, width = row["input"]
+        table.add_row(
+            row["name"],
+            f"{row['params']:,}",
+            f"{row['macs'] / 1e6:,.0f} M",
+            f"{channels}×{height}×{width}",
+            ", ".join(row["weights"]),
+            ", ".join(row["aliases"]),
+        )
+    out.print(table)
+    out.print(f"targets: {', '.join(rows[0]['targets'])}")
+
+
+def print_exported(exported: Exported) -> None:
+    """The evidence, and where the artifact is."""
+    manifest = exported.artifact.manifest
+    print_verification(exported.verification)
+    size = sum(entry["size_bytes"] for entry in manifest["files"] if entry["role"].startswith("model."))
+    seconds = sum(exported.elapsed_s.values())
+    out.print(
+        f"{exported.artifact.folder}  {manifest['model']['name']} {manifest['precision']} for {manifest['target']},"
+        f" {size / 1e6:.1f} MB, {manifest['status']}, in {seconds:.1f} s"
+    )
+
+
+def print_verification(verification: Verification) -> None:
+    """A row per stage, accuracy where there are labels, the verdict."""
+    table = _table("stage", "n|", "agreement|", "SQNR dB|", "cosine|", "max abs|", "SQNR to previous|")
+    for row in verification.stages:
+        parity = row.against_reference
+        table.add_row(
+            row.name,
+            str(parity.n),
+            f"{parity.agreement:.4f}",
+            f"{parity.sqnr_db:.1f}",
+            f"{parity.cosine:.6f}",
+            f"{parity.max_abs:.2g}",
+            f"{row.against_previous.sqnr_db:.1f}",
+        )
+    out.print(table)
+    found = verification.accuracy
+    if found is not None:
+        low, high = found.drop_ci95_pp
+        out.print(
+            f"top-1 {found.top1:.4f} against {found.top1_reference:.4f} on {found.n} labelled images: drop"
+            f" {found.drop_pp:+.2f} pp, 95 % [{low:+.2f}, {high:+.2f}], McNemar p {found.mcnemar_p:.2g};"
+            f" top-5 {found.top5:.4f} against {found.top5_reference:.4f}"
+        )
+    if verification.note:
+        out.print(f"note: {verification.note}")
+    verdict = verification.judgement.verdict
+    reasons = f": {'; '.join(verification.judgement.reasons)}" if verification.judgement.reasons else ""
+    out.print(
+        f"[{COLOURS[verdict]}]{verdict.value}[/] against {verification.reference}"
+        f" on {verification.parity.n} images of {verification.images['name']}{reasons}"
+    )
+
+
+def print_predictions(predictions: Predictions) -> None:
+    """A row per picture."""
+    table = _table("image", "1", "2", "3", "4", "5")
+    for answer in predictions.as_json():
+        table.add_row(answer["image"], *(f"{row['label']} {row['probability']:.3f}" for row in answer["top5"]))
+    out.print(table)
+
+
+def print_trained(trained: dict[str, Any]) -> None:
+    """A row per epoch, and the weights."""
+    table = _table("epoch|", "size|", "loss|", "held-out top-1|", "seconds|")
+    for row in trained["history"]:
+        table.add_row(
+            str(row["epoch"] + 1),
+            str(row["size"]),
+            f"{row['loss']:.4f}",
+            f"{row['accuracy']:.4f}",
+            f"{row['seconds']:.0f}",
+        )
+    out.print(table)
+    out.print(f"{trained['weights']}  top-1 {trained['top1']:.4f} on the {trained['n']:,} test images")
+
+
+def print_diagnosis(found: dict[str, Any]) -> None:
+    """One line per extra, and below those that lack something, the line that installs it."""
+    out.print(f"edgecnn {found['edgecnn']}, Python {found['python']}, {found['machine']}")
+    for row in found["extras"]:
+        state = "[green]ready  [/]" if not row["missing"] else "[yellow]missing[/]"
+        installed = ", ".join(f"{name} {version}" for name, version in row["installed"].items())
+        out.print(f"{state} {row['extra']:<12} {row['purpose']}{': ' if installed else ''}{installed}")
+        if row["missing"]:
+            out.print(f"{'':20} lacks {', '.join(row['missing'])}: {row['install']}", markup=False)
+
+
+def _table(*columns: str) -> Table:
+    """A plain table; a column named with a bar at its end is right-aligned."""
+    table = Table(box=None, pad_edge=False, header_style="bold")
+    for column in columns:
+        table.add_column(column.rstrip("|"), justify="right" if column.endswith("|") else "left", no_wrap=True)
+    return table

@@ -1,0 +1,1 @@
+"""Pictures: safe decoding, the one transform, sets, and pinned downloads."""

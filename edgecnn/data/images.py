@@ -1,0 +1,63 @@
+"""Safe decoding of JPEG and PNG files: every reader of foreign pictures goes through here."""
+
+import warnings
+from pathlib import Path
+
+import numpy as np
+from PIL import Image, ImageOps
+
+from edgecnn.data.preprocess import Picture
+from edgecnn.errors import InputError
+
+SUFFIXES = (".jpg", ".jpeg", ".png")
+FORMATS = ("JPEG", "PNG")  # the only decoders that a file may reach, whatever its name
+MAX_PIXELS = 64_000_000  # 8000×8000; checked from the header, before any pixel is decoded
+
+
+def read_picture(path: Path) -> Picture:
+    """Decodes a file to ``(H, W, 3) uint8 RGB``, upright.
+
+    Grey is repeated, palettes and CMYK are converted, transparency is dropped, 16 bits become 8.
+
+    Raises:
+        InputError: missing, empty, truncated, not JPEG or PNG, or of more than 64 million pixels.
+    """
+    try:
+        with warnings.catch_warnings():
+            # Pillow only warns of a decompression bomb below twice its limit.
+            warnings.simplefilter("error", Image.DecompressionBombWarning)
+            image = Image.open(path, formats=FORMATS)
+        with image:
+            if image.width * image.height > MAX_PIXELS:
+                raise InputError(_too_large(path, f"{image.width}×{image.height} pixels"))
+            image.load()
+            upright = ImageOps.exif_transpose(image)
+            return np.array(_rgb(upright))
+    except (Image.DecompressionBombError, Image.DecompressionBombWarning) as error:
+        raise InputError(_too_large(path, str(error))) from error
+    except FileNotFoundError as error:
+        raise InputError(f"{path}: no such image") from error
+    except (OSError, SyntaxError, ValueError, EOFError) as error:
+        raise InputError(f"{path}: not a readable JPEG or PNG image ({_reason(path, error)})") from error
+
+
+def _rgb(image: Image.Image) -> Image.Image:
+    if image.mode.startswith("I"):  # 16-bit grey, which Pillow's own conversion would clip
+        wide = np.asarray(image).astype(np.uint32)
+        return Image.fromarray((wide >> 8).astype(np.uint8)).convert("RGB")
+    if image.mode == "P" and "transparency" in image.info:
+        image = image.convert("RGBA")
+    return image.convert("RGB")
+
+
+def _too_large(path: Path, got: str) -> str:
+    return f"{path}: too large, {got}; at most {MAX_PIXELS:,} pixels are accepted, scale it down first"
+
+
+def _reason(path: Path, error: Exception) -> str:
+    try:
+        if path.stat().st_size == 0:
+            return "the file is empty"
+    except OSError:
+        pass
+    return "unknown format" if "cannot identify" in str(error) else str(error).splitlines()[0]

@@ -1,0 +1,52 @@
+"""The one transform from picture to network input, used by calibration, verify and predict alike."""
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image
+
+from edgecnn.recipe import Preprocess
+
+Picture = NDArray[np.uint8]  # (H, W, 3), RGB
+Float = NDArray[np.float32]
+
+INTERPOLATIONS = {"bilinear": Image.Resampling.BILINEAR, "bicubic": Image.Resampling.BICUBIC}
+
+
+def crop(picture: Picture, how: Preprocess) -> Picture:
+    """Resizes to cover the enlarged input, then cuts the centre.
+
+    Args:
+        picture: (H, W, 3) uint8 RGB of any size.
+
+    Returns:
+        (height, width, 3) uint8.
+    """
+    height, width = picture.shape[:2]
+    # As torchvision and timm have it: the resized picture is the input divided by the crop's share.
+    scale = max(round(how.height / how.crop) / height, round(how.width / how.crop) / width)
+    resized = (max(how.width, round(width * scale)), max(how.height, round(height * scale)))
+    image = Image.fromarray(picture)
+    if resized != image.size:
+        image = image.resize(resized, INTERPOLATIONS[how.interpolation])
+    left = round((resized[0] - how.width) / 2)
+    top = round((resized[1] - how.height) / 2)
+    return np.asarray(image.crop((left, top, left + how.width, top + how.height)))
+
+
+def normalise(pixels: NDArray[np.uint8], how: Preprocess) -> Float:
+    """Scales to 0..1, subtracts the mean, divides by the standard deviation, and puts channels first.
+
+    Args:
+        pixels: (..., H, W, 3) uint8.
+
+    Returns:
+        (..., 3, H, W) float32.
+    """
+    mean, std = np.array(how.mean, np.float32), np.array(how.std, np.float32)
+    scaled = (pixels.astype(np.float32) / np.float32(255) - mean) / std
+    return np.ascontiguousarray(np.moveaxis(scaled, -1, -3), np.float32)
+
+
+def preprocess(picture: Picture, how: Preprocess) -> Float:
+    """``picture: (H, W, 3) uint8 RGB`` to ``(3, height, width) float32, normalised``."""
+    return normalise(crop(picture, how), how)

@@ -1,0 +1,210 @@
+"""Image sets: a folder, a CSV file, or one of the sets that ship with edgecnn.
+
+A set is a list of pictures read one at a time, with a label each or none at all, and a hash over all of their bytes.
+"""
+
+import csv
+import hashlib
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from edgecnn.data import fashion_mnist
+from edgecnn.data.images import SUFFIXES, read_picture
+from edgecnn.data.preprocess import Float, Picture, preprocess
+from edgecnn.errors import InputError, IntegrityError, unknown_name
+from edgecnn.recipe import Preprocess, shipped
+
+FASHION_MNIST_TEST = "fashion-mnist-test"
+
+
+@dataclass(frozen=True)
+class Sample:
+    """One picture: ``name`` for messages, ``digest`` of its bytes, ``label`` an index or None."""
+
+    name: str
+    label: int | None
+    digest: str
+    read: Callable[[], Picture]
+
+
+@dataclass(frozen=True)
+class ImageSet:
+    """Pictures under one name.
+
+    Args:
+        note: what a user should know of how the set was read, or empty.
+    """
+
+    name: str
+    samples: tuple[Sample, ...]
+    note: str = ""
+
+    @property
+    def labelled(self) -> bool:
+        return bool(self.samples) and all(sample.label is not None for sample in self.samples)
+
+    @property
+    def labels(self) -> np.typing.NDArray[np.int64]:
+        """(N,) class indices; only of a labelled set."""
+        return np.array([sample.label for sample in self.samples], np.int64)
+
+    @property
+    def sha256(self) -> str:
+        """Over the digest of every picture, in order."""
+        return hashlib.sha256("".join(sample.digest for sample in self.samples).encode()).hexdigest()
+
+    def __len__(self) -> int:
+        return len(self.samples)
+
+    def take(self, keep: Callable[[int], bool]) -> "ImageSet":
+        """The samples whose position passes ``keep``."""
+        return ImageSet(self.name, tuple(s for i, s in enumerate(self.samples) if keep(i)), self.note)
+
+    def batches(
+        self, how: Preprocess, size: int, on_batch: Callable[[int], None] = lambda count: None
+    ) -> Iterator[Float]:
+        """Preprocessed batches ``(size, 3, height, width)``, the last one shorter.
+
+        Args:
+            on_batch: called with the number of images of each batch once it was consumed.
+        """
+        for start in range(0, len(self.samples), size):
+            batch = self.samples[start : start + size]
+            yield np.stack([preprocess(sample.read(), how) for sample in batch])
+            on_batch(len(batch))
+
+
+def shipped_sets() -> list[str]:
+    """Names that ``--calib`` and ``--images`` take besides a path."""
+    folders = sorted(path.parent.name for path in shipped("calibration").glob("*/manifest.csv"))
+    return [*folders, FASHION_MNIST_TEST]
+
+
+def load_set(spec: str, classes: Sequence[str]) -> ImageSet:
+    """A folder (flat, or a sub-folder per class), a CSV file ``path,label``, or the name of a shipped set.
+
+    Args:
+        classes: names by which a label may be given instead of its index.
+
+    Raises:
+        InputError: no such path, no images, or a file or label that cannot be used; nothing is skipped.
+        UsageError: neither a path nor the name of a set.
+    """
+    path = Path(spec)
+    if path.is_dir():
+        return _not_empty(_from_folder(path, classes), "holds no JPEG or PNG images")
+    if path.is_file():
+        return _not_empty(_from_csv(path, classes), "lists no images")
+    if spec == FASHION_MNIST_TEST:
+        return _fashion_mnist_test()
+    if spec in shipped_sets():
+        return _from_manifest(shipped("calibration") / spec / "manifest.csv")
+    if path.suffix or len(path.parts) > 1:
+        raise InputError(f"{spec}: no such folder or CSV file")
+    raise unknown_name("image folder, CSV file or set", spec, shipped_sets())
+
+
+def _not_empty(images: ImageSet, problem: str) -> ImageSet:
+    if not images.samples:
+        raise InputError(f"{images.name}: {problem}; give at least one")
+    return images
+
+
+def _sample(path: Path, label: int | None) -> Sample:
+    try:
+        digest = hashlib.sha256(path.read_bytes()).hexdigest()
+    except OSError as error:
+        raise InputError(f"{path}: cannot be read ({error.strerror})") from error
+    return Sample(str(path), label, digest, lambda: read_picture(path))
+
+
+def _pictures(folder: Path) -> list[Path]:
+    files = sorted(path for path in folder.iterdir() if path.is_file() and not path.name.startswith("."))
+    for path in files:
+        if path.suffix.lower() not in SUFFIXES:
+            raise InputError(f"{path}: only {', '.join(SUFFIXES)} files are read; move other files out of the folder")
+    return files
+
+
+def _from_folder(folder: Path, classes: Sequence[str]) -> ImageSet:
+    sub_folders = sorted(path for path in folder.iterdir() if path.is_dir() and not path.name.startswith("."))
+    flat = _pictures(folder)
+    if not sub_folders:
+        return ImageSet(str(folder), tuple(_sample(path, None) for path in flat))
+    if flat:
+        raise InputError(f"{folder}: holds both images and sub-folders; use one sub-folder per class, or none")
+    labels, note = _folder_labels([path.name for path in sub_folders], classes)
+    samples = [_sample(path, label) for sub, label in zip(sub_folders, labels, strict=True) for path in _pictures(sub)]
+    return ImageSet(str(folder), tuple(samples), note)
+
+
+def _folder_labels(names: list[str], classes: Sequence[str]) -> tuple[list[int | None], str]:
+    """Class names or indices; else the sorted order, as ImageNet's folders have it, where the counts match."""
+    found = [_find_label(name, classes) for name in names]
+    if all(label is not None for label in found):
+        return list(found), ""
+    if len(names) == len(classes):
+        return list(range(len(names))), "classes are the sub-folders in sorted order"
+    stranger = names[found.index(None)]
+    return [None] * len(names), f"no labels: sub-folder {stranger!r} is none of the model's {len(classes)} classes"
+
+
+def _find_label(text: str, classes: Sequence[str]) -> int | None:
+    if text in classes:
+        return classes.index(text)
+    if text.isascii() and text.isdigit() and int(text) < len(classes):
+        return int(text)
+    return None
+
+
+def _rows(path: Path) -> list[dict[str, str]]:
+    try:
+        with path.open(newline="", encoding="utf-8-sig") as file:
+            reader = csv.DictReader(file, strict=True)
+            if "path" not in (reader.fieldnames or ()):
+                raise InputError(f"{path}: expected a CSV file with the header path,label; got {reader.fieldnames}")
+            return list(reader)
+    except (OSError, UnicodeDecodeError, csv.Error) as error:
+        raise InputError(f"{path}: not a readable CSV file ({error})") from error
+
+
+def _from_csv(path: Path, classes: Sequence[str]) -> ImageSet:
+    samples = []
+    for row in _rows(path):
+        text = (row.get("label") or "").strip()
+        label = _find_label(text, classes) if text else None
+        if text and label is None:
+            raise InputError(
+                f"{path}: label {text!r} of {row['path']} is neither a class name nor an index below {len(classes)}"
+            )
+        samples.append(_sample(path.parent / row["path"], label))
+    without = [sample.name for sample in samples if sample.label is None]
+    if without and len(without) != len(samples):
+        raise InputError(f"{path}: {len(without)} of {len(samples)} images have no label, first {without[0]}")
+    return ImageSet(str(path), tuple(samples))
+
+
+def _from_manifest(path: Path) -> ImageSet:
+    samples = []
+    for row in _rows(path):
+        sample = _sample(path.parent / row["path"], int(row["label"]) if row["label"] else None)
+        if sample.digest != row["sha256"]:
+            raise IntegrityError(f"{sample.name}: sha256 is {sample.digest}, the set's manifest has {row['sha256']}")
+        samples.append(sample)
+    return ImageSet(path.parent.name, tuple(samples))
+
+
+def _fashion_mnist_test() -> ImageSet:
+    split = fashion_mnist.load("test")
+    samples = tuple(
+        Sample(f"{FASHION_MNIST_TEST}/{i:05d}", int(label), hashlib.sha256(image.tobytes()).hexdigest(), _grey(image))
+        for i, (image, label) in enumerate(zip(split.images, split.labels, strict=True))
+    )
+    return ImageSet(FASHION_MNIST_TEST, samples)
+
+
+def _grey(image: Picture) -> Callable[[], Picture]:
+    return lambda: np.repeat(image[:, :, None], 3, axis=2)

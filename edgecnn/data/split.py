@@ -1,0 +1,28 @@
+"""Which images calibrate and which ones judge: never the same."""
+
+from edgecnn.data.sets import ImageSet
+from edgecnn.errors import InputError
+
+MINIMUM = 8
+KEPT_APART = 5  # every fifth image of a calibration set judges instead
+FLOAT_CHECK = 16  # images that judge a precision that needs no calibration
+
+
+def keep_apart(images: ImageSet) -> tuple[ImageSet, ImageSet]:
+    """A calibration set without every fifth image, and those.
+
+    Raises:
+        InputError: fewer than eight images.
+    """
+    if len(images) < MINIMUM:
+        raise InputError(
+            f"{images.name}: {len(images)} images, at least {MINIMUM} are needed to calibrate; a few hundred are better"
+        )
+    last = KEPT_APART - 1
+    return images.take(lambda i: i % KEPT_APART != last), images.take(lambda i: i % KEPT_APART == last)
+
+
+def spread(images: ImageSet, count: int) -> ImageSet:
+    """At most ``count`` images, evenly spread, since sets are often sorted by what they show."""
+    step = max(1, len(images) // count)
+    return images.take(lambda i: i % step == 0 and i // step < count)

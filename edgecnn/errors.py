@@ -1,0 +1,82 @@
+"""Everything that edgecnn refuses, as one tree. Each class owns the exit code of the command line.
+
+    EdgecnnError            1   never raised itself
+    ├── UsageError          2   contradictory flags, unknown names
+    ├── InputError          3   weights, images, graphs or recipes that are not what they should be
+    ├── UnavailableError    4   a package, device or network that is missing; carries the exact remedy
+    ├── BuildError          5   the runtime refused the graph
+    ├── ParityError         6   outputs outside the policy, or nothing was compared
+    ├── IntegrityError      7   a file is not the one its manifest or pin describes
+    └── StorageError        8   read-only, occupied or full disk
+        └── BusyError      75   another process is writing there; try again
+
+130 is Ctrl-C. A message is one line: what, got, expected, how to fix it. A traceback is a bug in edgecnn.
+"""
+
+import difflib
+from collections.abc import Iterable
+
+
+class EdgecnnError(Exception):
+    """Base of every refusal; catch this one to catch them all."""
+
+    exit_code = 1
+
+
+class UsageError(EdgecnnError):
+    """Flags that contradict each other, or a name that is not known."""
+
+    exit_code = 2
+
+
+class InputError(EdgecnnError):
+    """Weights, images, graphs or recipes that are not what they should be."""
+
+    exit_code = 3
+
+
+class UnavailableError(EdgecnnError):
+    """A package, device or network that is missing; the message carries the exact remedy."""
+
+    exit_code = 4
+
+
+class BuildError(EdgecnnError):
+    """The runtime refused the graph."""
+
+    exit_code = 5
+
+
+class ParityError(EdgecnnError):
+    """Outputs outside the policy, not finite, or nothing was compared."""
+
+    exit_code = 6
+
+
+class IntegrityError(EdgecnnError):
+    """A file is not the one that its manifest or pin describes."""
+
+    exit_code = 7
+
+
+class StorageError(EdgecnnError):
+    """The place to write to is read-only, occupied or full."""
+
+    exit_code = 8
+
+
+class BusyError(StorageError):
+    """Another process is writing there; nothing is wrong, try again."""
+
+    exit_code = 75
+
+
+INTERRUPTED = 130  # 128 + SIGINT, as shells have it
+
+
+def unknown_name(kind: str, got: str, known: Iterable[str]) -> UsageError:
+    """The refusal of a name, with the nearest known ones; nothing is ever substituted."""
+    names = sorted(known)
+    near = difflib.get_close_matches(got, names, n=3, cutoff=0.5)
+    hint = f"did you mean {' or '.join(near)}?" if near else f"known: {', '.join(names)}"
+    return UsageError(f"unknown {kind} {got!r}: {hint}")

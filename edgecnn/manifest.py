@@ -1,0 +1,73 @@
+"""The manifest's text: what an artifact is, what it was made from and with, and what was found. No clock, no host."""
+
+from dataclasses import asdict
+from importlib import metadata
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from msgspec import structs
+
+from edgecnn import __version__
+from edgecnn.artifact import INCONCLUSIVE, NOT_GATED, REJECTED, VERIFIED
+from edgecnn.data.sets import ImageSet
+from edgecnn.request import EXPORT_PACKAGES, Plan
+from edgecnn.targets.base import Interface
+from edgecnn.verify.policy import Verdict
+from edgecnn.verify.stages import Verification
+
+if TYPE_CHECKING:
+    from edgecnn.quant.table import QuantizerTable
+
+STATUS = {Verdict.PASS: VERIFIED, Verdict.FAIL: REJECTED, Verdict.INCONCLUSIVE: INCONCLUSIVE}
+
+
+def describe(
+    plan: Plan,
+    interface: Interface,
+    labels: list[str],
+    weights_sha256: str,
+    graph_sha256: str,
+    calibration: ImageSet | None,
+    table: "QuantizerTable | None",
+    verification: Verification,
+) -> dict[str, Any]:
+    """Everything of a manifest but its schema and its files."""
+    is_file = plan.source not in ("builtin", "imagenet", "random")
+    weights = {"source": "file" if is_file else plan.source, "sha256": weights_sha256}
+    return {
+        "edgecnn": __version__,
+        "status": STATUS[verification.judgement.verdict] if plan.gated else NOT_GATED,
+        "model": {"name": plan.spec.name, "num_classes": interface.classes},
+        "weights": weights | ({"file": Path(plan.source).name} if is_file else {}),
+        "graph": {"sha256": graph_sha256},
+        "interface": asdict(interface),
+        "preprocess": structs.asdict(plan.data.preprocess),
+        "labels": labels,
+        "target": plan.target.name,
+        "precision": plan.precision,
+        "calibration": None
+        if calibration is None
+        else {"set": Path(calibration.name).name, "n": len(calibration), "sha256": calibration.sha256},
+        "quantizer": None
+        if table is None
+        else {
+            "method": "min-max activations, per-channel symmetric weights, sequential bias correction",
+            "int8_layers": len(table.layers),
+            "profile": plan.target.profile.name,
+        },
+        "versions": versions((*EXPORT_PACKAGES, *plan.target.packages, "numpy", "pillow")),
+        "runtime": plan.target.settings,
+        "gate": structs.asdict(plan.gate),
+        "evidence": verification.as_json(),
+    }
+
+
+def versions(packages: tuple[str, ...]) -> dict[str, str]:
+    """Installed versions by package; one that is not installed is not listed."""
+    found = {}
+    for package in sorted(set(packages)):
+        try:
+            found[package] = metadata.version(package)
+        except metadata.PackageNotFoundError:
+            continue
+    return found

@@ -1,0 +1,1 @@
+"""The networks, built from a few blocks, and where their weights come from."""

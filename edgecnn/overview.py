@@ -1,0 +1,77 @@
+"""What there is, and what is installed: the data behind ``list`` and ``doctor``. Imports no runtime."""
+
+import importlib.util
+import platform
+from importlib import metadata
+from typing import Any
+
+from edgecnn import __version__
+from edgecnn.models.registry import ALIASES, MODELS
+from edgecnn.models.sources import LITE0_PACKAGE, sources
+from edgecnn.targets.registry import TARGETS
+
+# What each extra brings, by module and by distribution, and what it is for.
+EXTRAS: dict[str, tuple[str, tuple[tuple[str, str], ...]]] = {
+    "export": (
+        "build artifacts from PyTorch",
+        (
+            ("torch", "torch"),
+            ("onnx", "onnx"),
+            ("onnxscript", "onnxscript"),
+            ("onnxruntime", "onnxruntime"),
+            ("safetensors", "safetensors"),
+            ("pooch", "pooch"),
+        ),
+    ),
+    "onnxruntime": ("run onnx and onnxruntime artifacts", (("onnxruntime", "onnxruntime"),)),
+    "openvino": ("build and run openvino artifacts", (("openvino", "openvino"),)),
+    "tensorrt-rtx": ("build tensorrt engines for RTX GPUs", (("tensorrt_rtx", "tensorrt-rtx-cu13"),)),
+    "train": ("train the builtin weights", (("torch", "torch"), ("safetensors", "safetensors"), ("pooch", "pooch"))),
+    "lite0": (
+        "ImageNet weights of efficientnet_lite0",
+        ((LITE0_PACKAGE.module, LITE0_PACKAGE.distribution),),
+    ),
+}
+
+
+def models() -> list[dict[str, Any]]:
+    """One row per model: name, params, macs, input, weights, targets."""
+    return [
+        {
+            "name": spec.name,
+            "aliases": sorted(alias for alias, name in ALIASES.items() if name == spec.name),
+            "params": spec.params,
+            "macs": spec.macs,
+            "input": [3, spec.size, spec.size],
+            "weights": sources(spec.name),
+            "targets": list(TARGETS),
+        }
+        for spec in MODELS.values()
+    ]
+
+
+def diagnose() -> dict[str, Any]:
+    """Versions of what is installed, and for each extra what is missing with the line that installs it."""
+    extras = []
+    for name, (purpose, packages) in EXTRAS.items():
+        installed = {
+            distribution: metadata.version(distribution)
+            for module, distribution in packages
+            if importlib.util.find_spec(module) is not None
+        }
+        missing = [distribution for _, distribution in packages if distribution not in installed]
+        extras.append(
+            {
+                "extra": name,
+                "purpose": purpose,
+                "installed": installed,
+                "missing": missing,
+                "install": f"pip install 'edgecnn[{name}]'" if missing else None,
+            }
+        )
+    return {
+        "edgecnn": __version__,
+        "python": platform.python_version(),
+        "machine": f"{platform.system()} {platform.machine()}",
+        "extras": extras,
+    }

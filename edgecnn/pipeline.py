@@ -1,0 +1,281 @@
+"""The whole road on one page: recipe → model → graph → quantizer table → lowered graph → artifact → evidence.
+
+Read this file first. Each arrow is a function of the room it is named after; only ``artifact`` writes, only ``cli``
+prints.
+"""
+
+import json
+import tempfile
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from msgspec import structs
+
+from edgecnn.artifact import MANIFEST, NOT_GATED, Artifact, load_artifact, mark, publish, reserve
+from edgecnn.data.images import read_picture
+from edgecnn.data.preprocess import preprocess
+from edgecnn.data.sets import ImageSet, load_set
+from edgecnn.data.split import FLOAT_CHECK, keep_apart, spread
+from edgecnn.errors import ParityError
+from edgecnn.manifest import STATUS, describe
+from edgecnn.progress import Progress
+from edgecnn.recipe import Data, Gate, load_labels
+from edgecnn.request import ExportRequest, Plan, plan
+from edgecnn.targets.base import Interface, Session, Target
+from edgecnn.targets.registry import find_target
+from edgecnn.verify.golden import golden_pairs, read_golden
+from edgecnn.verify.policy import Verdict
+from edgecnn.verify.reopen import reopen, torch_stage
+from edgecnn.verify.stages import Stage, Verification, check, check_golden
+
+if TYPE_CHECKING:
+    from edgecnn.graph.graph import Graph
+    from edgecnn.quant.table import QuantizerTable
+
+
+@dataclass(frozen=True)
+class Answer:
+    """One class, and its probability, 0..1."""
+
+    label: str
+    index: int
+    probability: float
+
+
+@dataclass(frozen=True)
+class Exported:
+    """A published artifact, its evidence, and the seconds of each stage."""
+
+    artifact: Artifact
+    verification: Verification
+    elapsed_s: Mapping[str, float]
+
+    def as_json(self) -> dict[str, Any]:
+        """The keys that scripts rely on."""
+        manifest = self.artifact.manifest
+        return {
+            "artifact": str(self.artifact.folder),
+            "manifest": str(self.artifact.folder / MANIFEST),
+            "target": manifest["target"],
+            "precision": manifest["precision"],
+            "status": manifest["status"],
+            "files": [str(path) for path in self.artifact.files.values()],
+            "elapsed_s": round(sum(self.elapsed_s.values()), 3),
+            "stages": [{"name": name, "elapsed_s": round(seconds, 3)} for name, seconds in self.elapsed_s.items()],
+            "evidence": manifest["evidence"],
+        }
+
+
+@dataclass(frozen=True)
+class Predictions:
+    """The five likeliest classes of each image, and the status of the artifact that says so."""
+
+    status: str
+    answers: tuple[tuple[str, tuple[Answer, ...]], ...]
+
+    def as_json(self) -> list[dict[str, Any]]:
+        """``[{"image", "top5": [{"label", "index", "probability"}]}]``."""
+        return [{"image": image, "top5": [asdict(answer) for answer in top]} for image, top in self.answers]
+
+
+class GateError(ParityError):
+    """The artifact was built and published, but marked rejected; ``exported`` has it with its evidence."""
+
+    def __init__(self, message: str, exported: Exported) -> None:
+        super().__init__(message)
+        self.exported = exported
+
+
+def export(request: ExportRequest, progress: Progress | None = None) -> Exported:
+    """From a model's name to a published artifact with its evidence.
+
+    Raises:
+        GateError: the artifact did not keep its bounds.
+        EdgecnnError: any other refusal; nothing was written, and an artifact that was there is untouched.
+    """
+    progress = progress or Progress()
+    planned = plan(request)
+    with reserve(planned.out, planned.force):
+        # Imported here, because they bring torch and ONNX, which listing and verifying do without.
+        from edgecnn.graph.fold import fold
+        from edgecnn.graph.graph import with_batch
+        from edgecnn.graph.to_onnx import to_onnx
+        from edgecnn.models.weights import load_model
+
+        with progress.stage("load"):
+            loaded = load_model(planned.spec, planned.source, planned.num_classes)
+            labels = _labels(planned.data, loaded.num_classes)
+            calibration, judging = _images(planned, labels)
+        with progress.stage("export to ONNX"):
+            how = planned.data.preprocess
+            folded = fold(loaded.model)
+            graph = _described(to_onnx(folded, 3, how.height, how.width), planned, labels)
+        table = None if calibration is None else _calibrated(graph, calibration, planned, progress)
+        lowered = _lowered(graph, table, planned)
+        with progress.stage(f"build for {planned.target.name}"):
+            built = planned.target.build(with_batch(lowered, planned.batch))
+            interface = Interface(planned.batch, 3, how.height, how.width, len(labels))
+            session = _open_built(planned.target, built, interface)
+        with progress.stage("check", len(judging)):
+            eager = torch_stage("eager", loaded.model)
+            stages = [
+                eager,
+                torch_stage("folded", folded),
+                Stage("onnx", _onnx_session(graph, interface, optimize=True).run_all),
+                Stage("lowered", _onnx_session(lowered, interface, optimize=False).run_all),
+                Stage("compiled", session.run_all),
+            ]
+            verification = check(stages, judging, how, planned.precision, planned.gate, progress.advance)
+        with progress.stage("publish"):
+            contents = {f"model{suffix}": content for suffix, content in built.items()}
+            contents["reference.onnx"] = with_batch(graph, None).content
+            if ".onnx" not in built:
+                contents["lowered.onnx"] = with_batch(lowered, None).content
+            contents["golden.npz"] = golden_pairs(judging, how, eager)
+            manifest = describe(
+                planned, interface, labels, loaded.sha256, graph.sha256, calibration, table, verification
+            )
+            artifact = publish(planned.out, contents, manifest)
+    exported = Exported(artifact, verification, progress.elapsed_s)
+    if planned.gated and verification.judgement.verdict is Verdict.FAIL:
+        reasons = "; ".join(verification.judgement.reasons)
+        raise GateError(f"{planned.out} is marked rejected: {reasons}", exported)
+    return exported
+
+
+def verify(
+    folder: Path,
+    images: str | None = None,
+    max_drop_pp: float | None = None,
+    weights: str | None = None,
+    progress: Progress | None = None,
+) -> Verification:
+    """Checks an artifact again, here, and marks it with the verdict.
+
+    The reference is the eager model where torch and the weights are here, else the FP32 graph kept with the artifact;
+    without ``images`` it is the golden pairs.
+
+    Args:
+        images: a folder, CSV file or set.
+        max_drop_pp: instead of the gate that the artifact was exported with.
+        weights: the state dict that the artifact was exported from, where that was a file.
+
+    Raises:
+        IntegrityError: the artifact is not what its manifest says.
+        ParityError: nothing was compared, or logits are not finite.
+    """
+    progress = progress or Progress()
+    artifact = load_artifact(folder)
+    precision = artifact.manifest["precision"]
+    gate = Gate(**artifact.manifest["gate"])
+    if max_drop_pp is not None:
+        gate = structs.replace(gate, max_drop_pp=max_drop_pp)
+    with progress.stage("open"):
+        session = _open(artifact)
+    if images is None:
+        with progress.stage("check"):
+            pairs = read_golden(artifact)
+            verification = check_golden(pairs.logits, session.run_all, pairs.inputs, precision, gate)
+    else:
+        judging = load_set(images, artifact.labels)
+        with progress.stage("open the reference"):
+            stages = reopen(artifact, session, weights)
+        with progress.stage("check", len(judging)):
+            verification = check(stages, judging, artifact.preprocess, precision, gate, progress.advance)
+    if artifact.manifest["status"] != NOT_GATED:
+        mark(artifact, STATUS[verification.judgement.verdict])
+    return verification
+
+
+def predict(folder: Path, paths: list[Path]) -> Predictions:
+    """The five likeliest classes of each picture, in the given order.
+
+    Raises:
+        IntegrityError: the artifact is not what its manifest says.
+        InputError: a picture that cannot be read.
+    """
+    artifact = load_artifact(folder)
+    inputs = np.stack([preprocess(read_picture(path), artifact.preprocess) for path in paths])
+    logits = _open(artifact).run_all(inputs)
+    odds = np.exp(logits - logits.max(axis=1, keepdims=True))
+    answers = []
+    for path, row in zip(paths, odds / odds.sum(axis=1, keepdims=True), strict=True):
+        best = np.argsort(-row, kind="stable")[:5]
+        answers.append((str(path), tuple(Answer(artifact.labels[i], int(i), round(float(row[i]), 6)) for i in best)))
+    return Predictions(artifact.manifest["status"], tuple(answers))
+
+
+def _labels(data: Data, num_classes: int) -> list[str]:
+    """The recipe's class names, or numbers where the model has another number of classes."""
+    labels = load_labels(data.labels)
+    return labels if len(labels) == num_classes else [str(index) for index in range(num_classes)]
+
+
+def _images(planned: Plan, labels: list[str]) -> tuple[ImageSet | None, ImageSet]:
+    """What calibrates, if anything, and what judges: the labelled evaluation set, else images kept apart."""
+    evaluation = planned.data.evaluation
+    if planned.calibration is None:
+        judging = load_set(evaluation or planned.data.calibration, labels)
+        return None, judging if evaluation else spread(judging, FLOAT_CHECK)
+    calibration, kept_apart = keep_apart(load_set(planned.calibration, labels))
+    return calibration, load_set(evaluation, labels) if evaluation else kept_apart
+
+
+def _described(graph: "Graph", planned: Plan, labels: list[str]) -> "Graph":
+    """The graph with what a runtime needs to know of its input and output."""
+    from edgecnn.graph.graph import with_metadata
+
+    return with_metadata(
+        graph,
+        {
+            "edgecnn.model": planned.spec.name,
+            "edgecnn.preprocess": json.dumps(structs.asdict(planned.data.preprocess), sort_keys=True),
+            "edgecnn.labels": json.dumps(labels, ensure_ascii=False),
+        },
+    )
+
+
+def _calibrated(graph: "Graph", calibration: ImageSet, planned: Plan, progress: Progress) -> "QuantizerTable":
+    from edgecnn.quant.bias import correct_biases
+    from edgecnn.quant.quantize import correction_images, observe
+
+    how = planned.data.preprocess
+    with progress.stage("calibrate", len(calibration)):
+        table = observe(graph, calibration, how, progress.advance)
+    with progress.stage("correct biases", len(table.layers)):
+        return correct_biases(graph, table, correction_images(graph, calibration, how), progress.advance)
+
+
+def _lowered(graph: "Graph", table: "QuantizerTable | None", planned: Plan) -> "Graph":
+    from edgecnn.graph.fp16 import fp16_weights
+    from edgecnn.quant.lower.qdq import lower
+
+    if table is not None:
+        return lower(graph, table, planned.target.profile)
+    return fp16_weights(graph) if planned.precision == "fp16" else graph
+
+
+def _onnx_session(graph: "Graph", interface: Interface, optimize: bool) -> Session:
+    from edgecnn.graph.graph import with_batch
+    from edgecnn.targets.onnxruntime import OnnxRuntimeSession
+
+    return OnnxRuntimeSession(with_batch(graph, None).content, replace(interface, batch=None), optimize)
+
+
+def _open_built(target: Target, built: dict[str, bytes], interface: Interface) -> Session:
+    """Opens files that are not published yet, the way a device will: from disk."""
+    with tempfile.TemporaryDirectory() as folder:
+        files = {}
+        for suffix, content in built.items():
+            files[suffix] = Path(folder) / f"model{suffix}"
+            files[suffix].write_bytes(content)
+        return target.open(files, interface)
+
+
+def _open(artifact: Artifact) -> Session:
+    target = find_target(artifact.manifest["target"])
+    target.require()
+    return target.open(artifact.model_files(), artifact.interface)

@@ -1,0 +1,107 @@
+"""QuantizeLinear/DequantizeLinear nodes from a quantizer table, for any profile."""
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import onnx
+from onnx import helper, numpy_helper
+
+from edgecnn.graph.check import check_graph
+from edgecnn.graph.graph import Graph
+from edgecnn.names import INPUT
+from edgecnn.quant.placement import Role, skip_input
+from edgecnn.quant.table import ActivationQuantizer, Layer, QuantizerTable
+
+
+@dataclass(frozen=True)
+class Profile:
+    """How a runtime wants its graph.
+
+    Args:
+        roles: activations with one of these roles get a Q/DQ pair.
+        int32_bias: biases are int32 multiples of (input scale × weight scale), else they stay float.
+    """
+
+    name: str
+    roles: frozenset[Role]
+    int32_bias: bool = False
+
+
+def lower(graph: Graph, table: QuantizerTable, profile: Profile) -> Graph:
+    """The Q/DQ graph of a profile: every code as in the table, nothing else changed."""
+    model = graph.copy()
+    layers = {layer.node: layer for layer in table.layers}
+    quantized = {name: quantizer for name, quantizer in table.activations.items() if quantizer.roles & profile.roles}
+    tensors: list[onnx.TensorProto] = []
+    replaced: set[str] = set()
+    nodes = _pair(INPUT, quantized[INPUT], tensors) if INPUT in quantized else []
+    for original, node in zip(graph.nodes, model.graph.node, strict=True):
+        for position, name in enumerate(original.input):
+            if name in quantized and _reads_codes(graph, original, name, table, profile):
+                node.input[position] = f"{name}/DequantizeLinear"
+        layer = layers.get(node.name)
+        if layer is not None:
+            nodes.append(_weight(layer, table, tensors))
+            node.input[1] = nodes[-1].output[0]
+            replaced.add(layer.weight)
+            replaced.add(layer.bias)
+            if profile.int32_bias:
+                nodes.append(_bias(layer, table, tensors))
+                node.input[2] = nodes[-1].output[0]
+            else:
+                tensors.append(numpy_helper.from_array(table.biases[layer.bias], layer.bias))
+        nodes.append(node)
+        for name in node.output:
+            if name in quantized:
+                nodes += _pair(name, quantized[name], tensors)
+    kept = [tensor for tensor in model.graph.initializer if tensor.name not in replaced]
+    del model.graph.node[:], model.graph.initializer[:]
+    model.graph.node.extend(nodes)
+    model.graph.initializer.extend(sorted([*kept, *tensors], key=lambda tensor: tensor.name))
+    lowered = Graph(model)
+    check_graph(lowered, f"lowered graph ({profile.name})")
+    return lowered
+
+
+def _reads_codes(graph: Graph, node: onnx.NodeProto, name: str, table: QuantizerTable, profile: Profile) -> bool:
+    """Whether a consumer reads a tensor's quantized side, or the float side before its quantizer."""
+    if Role.OUTPUT in profile.roles:
+        return True  # INT8-to-INT8 kernels write codes: there is no float side
+    if node.op_type == "Add":
+        return name == skip_input(graph, node)
+    return any(layer.node == node.name for layer in table.layers)
+
+
+def _pair(name: str, quantizer: ActivationQuantizer, tensors: list[onnx.TensorProto]) -> list[onnx.NodeProto]:
+    scale, zero_point, codes = f"{name}/scale", f"{name}/zero_point", f"{name}/QuantizeLinear"
+    tensors.append(numpy_helper.from_array(np.array(quantizer.scale, np.float32), scale))
+    tensors.append(numpy_helper.from_array(np.array(quantizer.zero_point, np.uint8), zero_point))
+    return [
+        helper.make_node("QuantizeLinear", [name, scale, zero_point], [codes], codes),
+        _dequantize(name, codes, scale, zero_point),
+    ]
+
+
+def _weight(layer: Layer, table: QuantizerTable, tensors: list[onnx.TensorProto]) -> onnx.NodeProto:
+    quantizer = table.weights[layer.weight]
+    codes, scale, zero_point = (f"{layer.weight}/{part}" for part in ("codes", "scale", "zero_point"))
+    tensors.append(numpy_helper.from_array(quantizer.codes, codes))
+    tensors.append(numpy_helper.from_array(quantizer.scale, scale))
+    tensors.append(numpy_helper.from_array(np.zeros(len(quantizer.scale), np.int8), zero_point))
+    return _dequantize(layer.weight, codes, scale, zero_point, axis=0)
+
+
+def _bias(layer: Layer, table: QuantizerTable, tensors: list[onnx.TensorProto]) -> onnx.NodeProto:
+    """Int32 multiples of (input scale × weight scale): the unit in which INT8 kernels accumulate."""
+    step = np.float32(table.activations[layer.input].scale) * table.weights[layer.weight].scale
+    codes, scale = f"{layer.bias}/codes", f"{layer.bias}/scale"
+    tensors.append(numpy_helper.from_array(np.rint(table.biases[layer.bias] / step).astype(np.int32), codes))
+    tensors.append(numpy_helper.from_array(step, scale))
+    return _dequantize(layer.bias, codes, scale, axis=0)
+
+
+def _dequantize(name: str, *inputs: str, axis: int | None = None) -> onnx.NodeProto:
+    output = f"{name}/DequantizeLinear"
+    attributes: dict[str, Any] = {} if axis is None else {"axis": axis}
+    return helper.make_node("DequantizeLinear", list(inputs), [output], output, **attributes)

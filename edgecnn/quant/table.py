@@ -1,0 +1,136 @@
+"""The quantizer table: the one master from which every runtime's graph is lowered.
+
+Activations: per tensor, unsigned 8-bit codes with an integer zero-point. Weights: per output channel, symmetric, codes
+in -127..127 (Jacob et al. 2018, arXiv 1712.05877; Krishnamoorthi 2018, arXiv 1806.08342, section 2).
+"""
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from edgecnn.errors import InputError
+from edgecnn.graph.graph import Graph
+from edgecnn.quant.calibrate import Range
+from edgecnn.quant.placement import Placement, Role
+
+Float = NDArray[np.float32]
+
+LEVELS = 255
+WEIGHT_MAX = 127
+# A channel this much narrower than the widest of its layer carries nothing; its scale would only overflow the bias.
+NARROWEST_CHANNEL = np.float32(2.0**-20)
+# Runtimes that keep the bias in int32, as multiples of (input scale × weight scale), need room to add to it.
+BIAS_LIMIT = 2.0**30
+
+
+@dataclass(frozen=True)
+class ActivationQuantizer:
+    """``real = scale * (code - zero_point)`` with codes in 0..255."""
+
+    scale: float
+    zero_point: int
+    roles: frozenset[Role]
+
+
+@dataclass(frozen=True)
+class WeightQuantizer:
+    """``real[c] = scale[c] * codes[c]``.
+
+    Args:
+        codes: int8 in -127..127, of the weight's own shape, output channels first.
+        scale: (output channels,) float32.
+    """
+
+    codes: NDArray[np.int8]
+    scale: Float
+
+    @property
+    def real(self) -> Float:
+        """The weight that INT8 kernels multiply with, float32."""
+        return self.codes.astype(np.float32) * self.scale.reshape(-1, *[1] * (self.codes.ndim - 1))
+
+
+@dataclass(frozen=True)
+class Layer:
+    """An INT8 layer: the names of its node, its input tensor, its weight and its bias."""
+
+    node: str
+    input: str
+    weight: str
+    bias: str
+
+
+@dataclass(frozen=True)
+class QuantizerTable:
+    """Quantizers by tensor name, for one graph and one calibration set.
+
+    Args:
+        biases: (output channels,) float32 by name, of every INT8 layer; corrected ones replace the graph's.
+    """
+
+    activations: dict[str, ActivationQuantizer]
+    weights: dict[str, WeightQuantizer]
+    biases: dict[str, Float]
+    layers: tuple[Layer, ...]
+
+
+def make_table(graph: Graph, placement: Placement, ranges: dict[str, Range]) -> QuantizerTable:
+    """Scales and codes from observed ranges.
+
+    Raises:
+        InputError: a tensor that never varied, or a weight that is not finite.
+    """
+    activations = {
+        name: activation_quantizer(name, ranges[name], roles) for name, roles in sorted(placement.roles.items())
+    }
+    nodes = {node.name: node for node in graph.nodes}
+    layers, weights, biases = [], {}, {}
+    for name in placement.layers:
+        layer = Layer(name, *nodes[name].input)
+        layers.append(layer)
+        biases[layer.bias] = graph.weights[layer.bias].astype(np.float32)
+        weights[layer.weight] = weight_quantizer(
+            layer.weight,
+            graph.weights[layer.weight].astype(np.float32),
+            biases[layer.bias],
+            activations[layer.input].scale,
+        )
+    return QuantizerTable(activations, weights, biases, tuple(layers))
+
+
+def activation_quantizer(name: str, observed: Range, roles: frozenset[Role]) -> ActivationQuantizer:
+    """Min-max, widened to hold zero, which must have a code of its own: padding is made of it.
+
+    Raises:
+        InputError: the tensor is constant, so that no scale describes it.
+    """
+    low, high = min(observed.low, 0.0), max(observed.high, 0.0)
+    # Rounded towards zero: 255 steps never reach beyond a ReLU6's own bound, which lets runtimes drop the ReLU6.
+    scale = np.nextafter(np.float32((high - low) / LEVELS), np.float32(0))
+    if not scale >= np.finfo(np.float32).tiny:
+        raise InputError(f"calibration: tensor {name!r} never varies ({low} to {high}); use other images")
+    return ActivationQuantizer(float(scale), int(np.clip(np.rint(-low / scale), 0, LEVELS)), roles)
+
+
+def weight_quantizer(name: str, weight: Float, bias: Float, input_scale: float) -> WeightQuantizer:
+    """Symmetric per output channel, with a floor under the scales of dead channels.
+
+    Args:
+        weight: (out, ...) float32.
+        bias: (out,) float32.
+        input_scale: of the layer's input quantizer.
+
+    Raises:
+        InputError: the weight is not finite.
+    """
+    if not np.isfinite(weight).all():
+        raise InputError(f"weight {name!r} holds NaN or infinite values")
+    widest = np.abs(weight).reshape(len(weight), -1).max(axis=1)
+    top = widest.max() if widest.max() > 0 else np.float32(1)
+    floor = np.full(len(weight), top / WEIGHT_MAX * NARROWEST_CHANNEL, np.float32)
+    floor = np.maximum(floor, np.abs(bias) / np.float32(input_scale * BIAS_LIMIT))
+    floor = np.maximum(floor, np.finfo(np.float32).tiny)
+    scale = np.maximum(widest / np.float32(WEIGHT_MAX), floor).astype(np.float32)
+    codes = np.rint(weight / scale.reshape(-1, *[1] * (weight.ndim - 1)))
+    return WeightQuantizer(np.clip(codes, -WEIGHT_MAX, WEIGHT_MAX).astype(np.int8), scale)

@@ -1,0 +1,141 @@
+"""Recipes: what is shipped for each model, read from ``export/<model>.toml``.
+
+A recipe says which weights a model has, what images each of them expects and is calibrated on, and the bounds that its
+quantized artifact must keep. It is data; nothing in it runs.
+"""
+
+import tomllib
+from pathlib import Path
+
+import msgspec
+from msgspec import Struct
+
+from edgecnn.errors import InputError
+
+PACKAGE = Path(__file__).parent
+
+
+def shipped(folder: str) -> Path:
+    """``export`` or ``calibration``: inside an installed package, else beside it in a checkout."""
+    inside = PACKAGE / "_shipped" / folder
+    return inside if inside.is_dir() else PACKAGE.parent / folder
+
+
+class Preprocess(Struct, frozen=True, forbid_unknown_fields=True):
+    """The one transform from picture to network input: resize, centre crop, scale, normalise.
+
+    Args:
+        height: of the network's input, pixels.
+        width: of the network's input, pixels.
+        crop: share of the resized picture that the crop keeps, in (0, 1]; 0.875 is ImageNet's 224 of 256.
+        interpolation: ``bilinear`` or ``bicubic``, antialiased.
+        mean: of each channel, subtracted after scaling to 0..1.
+        std: of each channel, divided by.
+    """
+
+    height: int
+    width: int
+    crop: float
+    interpolation: str
+    mean: tuple[float, ...]
+    std: tuple[float, ...]
+
+
+class Data(Struct, frozen=True, forbid_unknown_fields=True):
+    """What one source of weights was trained on, and therefore expects.
+
+    Args:
+        labels: name of a file in ``export/labels``.
+        calibration: name of the set that INT8 is calibrated on by default.
+        evaluation: name of a labelled set kept apart from training and calibration, or None.
+    """
+
+    labels: str
+    preprocess: Preprocess
+    calibration: str
+    evaluation: str | None = None
+
+
+class Gate(Struct, frozen=True, forbid_unknown_fields=True):
+    """Bounds that an artifact must keep against the eager model.
+
+    Args:
+        max_drop_pp: largest loss of top-1, percentage points, where there are labels.
+        min_agreement: smallest share of equal top-1 answers, 0..1.
+        max_kl: largest mean KL divergence of the softmax from the eager model's, nats.
+    """
+
+    max_drop_pp: float = 1.0
+    min_agreement: float = 0.95
+    max_kl: float = 0.1
+
+
+class TrainRecipe(Struct, frozen=True, forbid_unknown_fields=True):
+    """Everything that decides builtin weights, but for the images and the seed.
+
+    Args:
+        sizes: side in pixels of each epoch's images; its length is the number of epochs.
+        learning_rate: peak of the one-cycle schedule.
+        warm_up: share of all steps before the peak.
+        shift: largest shift of an image in either direction, as a share of its side.
+        erase: probability of erasing a patch of an image.
+    """
+
+    sizes: tuple[int, ...]
+    batch_size: int = 128
+    learning_rate: float = 2e-3
+    weight_decay: float = 0.05
+    warm_up: float = 0.3
+    label_smoothing: float = 0.1
+    shift: float = 0.07
+    erase: float = 0.2
+
+
+class Recipe(Struct, frozen=True, forbid_unknown_fields=True):
+    """One model's recipe.
+
+    Args:
+        weights: the default source of weights, or None where the user must name one.
+        builtin: of the weights that ship with the package.
+        imagenet: of ImageNet weights, and of a user's own state dict.
+    """
+
+    model: str
+    imagenet: Data
+    weights: str | None = None
+    builtin: Data | None = None
+    gate: Gate = Gate()
+    train: TrainRecipe | None = None
+
+    def data(self, source: str) -> Data:
+        """The data contract of a source of weights: ``builtin`` has its own, everything else is taken as ImageNet's."""
+        return self.builtin if source == "builtin" and self.builtin is not None else self.imagenet
+
+
+def load_recipe(model: str, folder: Path | None = None) -> Recipe:
+    """The recipe of a registered model.
+
+    Raises:
+        InputError: the file is no TOML, or has unknown, missing or ill-typed keys.
+    """
+    path = (folder or shipped("export")) / f"{model}.toml"
+    try:
+        recipe = msgspec.toml.decode(path.read_bytes(), type=Recipe)
+    except (OSError, tomllib.TOMLDecodeError, msgspec.MsgspecError, UnicodeDecodeError) as error:
+        raise InputError(f"recipe {path.name}: {error}") from error
+    if recipe.model != model:
+        raise InputError(f"recipe {path.name}: model is {recipe.model!r}, expected {model!r}")
+    return recipe
+
+
+def load_labels(name: str) -> list[str]:
+    """Class names in index order, from ``export/labels``.
+
+    Raises:
+        InputError: there is no such file.
+    """
+    path = shipped("export") / "labels" / f"{name}.txt"
+    try:
+        return path.read_text("utf-8").splitlines()
+    except OSError as error:
+        raise InputError(f"labels {name!r}: {path.name} cannot be read ({error.strerror})") from error

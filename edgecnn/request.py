@@ -1,0 +1,113 @@
+"""What a user asks for, and what that comes to once the recipe has filled the gaps."""
+
+import importlib.util
+from dataclasses import dataclass
+from pathlib import Path
+
+from msgspec.structs import replace
+
+from edgecnn.errors import UnavailableError, UsageError
+from edgecnn.models.registry import ModelSpec, find_model
+from edgecnn.models.sources import sources
+from edgecnn.recipe import Data, Gate, load_recipe
+from edgecnn.targets.base import Target
+from edgecnn.targets.registry import find_target
+
+EXPORT_PACKAGES = ("torch", "onnx", "onnxscript", "onnxruntime", "safetensors")
+SMALLEST_SIDE = 32  # every network here halves its input five times
+
+
+@dataclass(frozen=True)
+class ExportRequest:
+    """What a user asks for; None is the recipe's own choice.
+
+    Args:
+        size: (height, width) in pixels.
+        batch: images per inference; None is dynamic.
+        max_drop_pp: largest loss of top-1, percentage points.
+    """
+
+    model: str
+    target: str
+    precision: str = "fp32"
+    weights: str | None = None
+    calib: str | None = None
+    size: tuple[int, int] | None = None
+    num_classes: int | None = None
+    batch: int | None = 1
+    max_drop_pp: float | None = None
+    out: Path | None = None
+    force: bool = False
+
+
+@dataclass(frozen=True)
+class Plan:
+    """A request with every gap filled."""
+
+    spec: ModelSpec
+    target: Target
+    precision: str
+    source: str
+    data: Data
+    calibration: str | None
+    num_classes: int | None
+    batch: int | None
+    gate: Gate
+    gated: bool
+    out: Path
+    force: bool
+
+
+def plan(request: ExportRequest) -> Plan:
+    """Checks a request before any work is done.
+
+    Raises:
+        UsageError: unknown names, or flags that contradict each other.
+        UnavailableError: a package that this export needs is missing.
+    """
+    spec, target = find_model(request.model), find_target(request.target)
+    recipe = load_recipe(spec.name)
+    source = request.weights or recipe.weights
+    if source is None:
+        raise UsageError(
+            f"{spec.name} has no weights of its own: pass --weights with a .safetensors or .pth state dict,"
+            f" or one of {', '.join(sources(spec.name))}"
+        )
+    if request.calib is not None and request.precision != "int8":
+        raise UsageError(f"--calib is for --int8 alone, {request.precision} needs no calibration; drop one of them")
+    if request.batch is not None and request.batch < 1:
+        raise UsageError(f"--batch is {request.batch}, expected 1 or more")
+    if request.num_classes is not None and request.num_classes < 1:
+        raise UsageError(f"--num-classes is {request.num_classes}, expected 1 or more")
+    if request.max_drop_pp is not None and not 0 <= request.max_drop_pp <= 100:
+        raise UsageError(f"--max-drop is {request.max_drop_pp}, expected percentage points from 0 to 100")
+    data = recipe.data(source)
+    if request.size is not None:
+        if min(request.size) < SMALLEST_SIDE:
+            raise UsageError(
+                f"--size is {request.size[0]}x{request.size[1]}, expected sides of {SMALLEST_SIDE} or more"
+            )
+        data = replace(data, preprocess=replace(data.preprocess, height=request.size[0], width=request.size[1]))
+    require_packages()
+    target.require()
+    return Plan(
+        spec=spec,
+        target=target,
+        precision=request.precision,
+        source=source,
+        data=data,
+        calibration=(request.calib or data.calibration) if request.precision == "int8" else None,
+        num_classes=request.num_classes,
+        batch=request.batch,
+        gate=recipe.gate if request.max_drop_pp is None else replace(recipe.gate, max_drop_pp=request.max_drop_pp),
+        gated=source != "random",
+        out=request.out or Path(f"{spec.name}-{target.name}-{request.precision}"),
+        force=request.force,
+    )
+
+
+def require_packages() -> None:
+    """Refuses to export where torch and its companions are missing; nothing is ever installed."""
+    missing = [package for package in EXPORT_PACKAGES if importlib.util.find_spec(package) is None]
+    if missing:
+        raise UnavailableError(f"export needs {', '.join(missing)}: pip install 'edgecnn[export]'")

@@ -1,0 +1,122 @@
+"""The contract of a runtime: a target builds files from a lowered graph, a session answers from them.
+
+Adding one is five steps; CONTRIBUTING.md lists them.
+"""
+
+import abc
+import importlib.util
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, ClassVar
+
+import numpy as np
+
+from edgecnn.data.preprocess import Float
+from edgecnn.errors import InputError, UnavailableError
+from edgecnn.names import INPUT
+
+if TYPE_CHECKING:
+    from edgecnn.graph.graph import Graph
+    from edgecnn.quant.lower.qdq import Profile
+
+
+@dataclass(frozen=True)
+class Interface:
+    """What goes in and out: ``image (batch, channels, height, width) float32`` to ``logits (batch, classes)``.
+
+    Args:
+        batch: None where it is dynamic.
+    """
+
+    batch: int | None
+    channels: int
+    height: int
+    width: int
+    classes: int
+
+
+class Session(abc.ABC):
+    """An opened artifact. Subclasses implement ``_run``; ``run`` is the same on every runtime."""
+
+    def __init__(self, interface: Interface) -> None:
+        self.interface = interface
+
+    def run(self, image: Float) -> Float:
+        """Logits of one batch.
+
+        Args:
+            image: (batch, channels, height, width) float32, normalised, finite.
+
+        Returns:
+            (batch, classes) float32, the caller's own.
+
+        Raises:
+            InputError: another dtype or shape, or NaN or infinite values. Runtimes disagree on these (OpenVINO takes
+                float64 and launders NaN), so none of them gets to see them.
+        """
+        want = self.interface
+        batch = "N" if want.batch is None else str(want.batch)
+        expected = f"({batch}, {want.channels}, {want.height}, {want.width}) float32"
+        if image.dtype != np.float32 or image.ndim != 4:
+            raise InputError(f"{INPUT} is {image.shape} {image.dtype}, expected {expected}")
+        if image.shape[1:] != (want.channels, want.height, want.width) or want.batch not in (None, len(image)):
+            raise InputError(f"{INPUT} is {image.shape} {image.dtype}, expected {expected}")
+        if not np.isfinite(image).all():
+            raise InputError(f"{INPUT} holds NaN or infinite values, expected finite ones; is the picture normalised?")
+        return np.array(self._run(np.ascontiguousarray(image)), np.float32)
+
+    def run_all(self, images: Float) -> Float:
+        """Logits of any number of images, batch by batch; the last batch is filled up with its first image."""
+        size = self.interface.batch or min(len(images), 16)
+        answers = []
+        for start in range(0, len(images), size):
+            part = images[start : start + size]
+            filled = np.concatenate([part, np.repeat(part[:1], size - len(part), axis=0)])
+            answers.append(self.run(filled)[: len(part)])
+        return np.concatenate(answers)
+
+    @abc.abstractmethod
+    def _run(self, image: Float) -> Float: ...
+
+
+class Target(abc.ABC):
+    """A runtime that artifacts are made for."""
+
+    name: ClassVar[str]
+    packages: ClassVar[tuple[str, ...]]  # modules that must be importable to build and to run
+    extra: ClassVar[str]  # of ``pip install 'edgecnn[extra]'``
+
+    settings: ClassVar[dict[str, str]] = {}  # runtime settings that decide the numbers
+
+    @property
+    @abc.abstractmethod
+    def profile(self) -> "Profile":
+        """How this runtime wants INT8 spelled."""
+
+    @abc.abstractmethod
+    def build(self, graph: "Graph") -> dict[str, bytes]:
+        """Files by suffix (``.xml``) from a lowered graph; the same graph gives the same bytes.
+
+        Raises:
+            BuildError: the runtime refuses the graph.
+        """
+
+    @abc.abstractmethod
+    def open(self, files: dict[str, Path], interface: Interface) -> Session:
+        """A session from files by suffix, already verified against their manifest.
+
+        Raises:
+            BuildError: the runtime refuses the files.
+        """
+
+    def require(self) -> None:
+        """Refuses, with the exact remedy, where a package is missing; nothing is ever installed."""
+        missing = self.missing()
+        if missing:
+            raise UnavailableError(
+                f"target {self.name} needs {', '.join(missing)}: pip install 'edgecnn[{self.extra}]'"
+            )
+
+    def missing(self) -> list[str]:
+        """Packages that cannot be imported."""
+        return [package for package in self.packages if importlib.util.find_spec(package) is None]

@@ -1,0 +1,1 @@
+"""Parity and accuracy of an artifact against the eager model, with statistics, and the policy that judges them."""

@@ -1,0 +1,78 @@
+"""Tolerances per precision, and the verdict: what passes, what fails, and what the images cannot tell."""
+
+from dataclasses import dataclass
+from enum import Enum
+
+from edgecnn.recipe import Gate
+from edgecnn.verify.parity import Parity
+from edgecnn.verify.statistics import Accuracy
+
+
+class Verdict(Enum):
+    """Only FAIL makes a command fail; INCONCLUSIVE passed the fidelity bounds, but the labels are too few to judge."""
+
+    PASS = "pass"  # noqa: S105 - a verdict, no password
+    FAIL = "fail"
+    INCONCLUSIVE = "inconclusive"
+
+
+@dataclass(frozen=True)
+class Judgement:
+    """A verdict, and the reasons a person reads."""
+
+    verdict: Verdict
+    reasons: tuple[str, ...]
+
+
+# Float precisions: largest difference of a logit, absolute plus a share of the largest logit. FP32 covers the order of
+# sums in other kernels; FP16 the rounding of weights to eleven bits, accumulated over a network's layers.
+FLOAT_TOLERANCES = {"fp32": (1e-4, 1e-4), "fp16": (1e-2, 2e-2)}
+
+
+def judge(precision: str, parity: Parity, largest_logit: float, accuracy: Accuracy | None, gate: Gate) -> Judgement:
+    """Judges an artifact. INT8 is held to its recipe's gate; float precisions to numerical tolerances as well.
+
+    Args:
+        largest_logit: magnitude of the reference's largest logit.
+    """
+    reasons = list(_tolerance(precision, parity, largest_logit))
+    fidelity = list(_fidelity(parity, gate))
+    if accuracy is None:
+        return _judgement([*reasons, *fidelity])
+    low, high = accuracy.drop_ci95_pp
+    text = f"drop {accuracy.drop_pp:+.2f} pp, 95 % [{low:+.2f}, {high:+.2f}], gate {gate.max_drop_pp:g}"
+    if high <= gate.max_drop_pp:
+        return _judgement(reasons)
+    too_wide = high - low > gate.max_drop_pp
+    if low > gate.max_drop_pp or (accuracy.drop_pp > gate.max_drop_pp and not too_wide):
+        return _judgement([*reasons, text])
+    # The labels cannot tell, so fidelity must.
+    text = f"inconclusive at n={accuracy.n}: {text}"
+    if reasons or fidelity:
+        return _judgement([*reasons, *fidelity, text])
+    return Judgement(Verdict.INCONCLUSIVE, (text,))
+
+
+def _judgement(problems: list[str]) -> Judgement:
+    return Judgement(Verdict.FAIL if problems else Verdict.PASS, tuple(problems))
+
+
+def _tolerance(precision: str, parity: Parity, largest_logit: float) -> list[str]:
+    if precision not in FLOAT_TOLERANCES:
+        return []
+    absolute, relative = FLOAT_TOLERANCES[precision]
+    bound = absolute + relative * largest_logit
+    if parity.max_abs <= bound:
+        return []
+    return [f"largest difference {parity.max_abs:.3g}, {precision} allows {bound:.3g}"]
+
+
+def _fidelity(parity: Parity, gate: Gate) -> list[str]:
+    reasons = []
+    if parity.agreement < gate.min_agreement:
+        reasons.append(
+            f"top-1 agreement {parity.agreement:.4f} at n={parity.n}, at least {gate.min_agreement:g} is asked"
+        )
+    if parity.kl > gate.max_kl:
+        reasons.append(f"KL divergence {parity.kl:.4f}, at most {gate.max_kl:g} is allowed")
+    return reasons

@@ -1,0 +1,83 @@
+"""The stages of an artifact again, from its folder and whatever is installed here."""
+
+import importlib.util
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from edgecnn.artifact import Artifact
+from edgecnn.data.preprocess import Float
+from edgecnn.errors import EdgecnnError, IntegrityError, UsageError
+from edgecnn.models.registry import find_model
+from edgecnn.targets.base import Interface, Session
+from edgecnn.verify.stages import Stage
+
+if TYPE_CHECKING:
+    from torch import nn
+
+
+def torch_stage(name: str, model: "nn.Module") -> Stage:
+    """A stage that runs a torch network."""
+    import torch
+
+    def run(images: Float) -> Float:
+        with torch.inference_mode():
+            logits: Float = model(torch.from_numpy(images)).numpy()
+        return logits
+
+    return Stage(name, run)
+
+
+def reopen(artifact: Artifact, session: Session, weights: str | None) -> list[Stage]:
+    """Eager and folded where torch and the very weights are here, then the FP32 graph, the lowered one, the artifact.
+
+    Args:
+        weights: where the user says the state dict is, else where the manifest's source has it.
+
+    Raises:
+        IntegrityError: ``weights`` are not the ones that the artifact was made from.
+    """
+    stages = [*_eager(artifact, weights), Stage("onnx", _graph(artifact, artifact.files["reference.onnx"], True))]
+    lowered = artifact.files.get("lowered.onnx")
+    if lowered is None:  # the artifact is an ONNX graph itself
+        stages.append(Stage("lowered", _graph(artifact, artifact.files["model.onnx"], False)))
+    elif importlib.util.find_spec("onnxruntime") is not None:
+        stages.append(Stage("lowered", _graph(artifact, lowered, False)))
+    return [*stages, Stage("compiled", session.run_all)]
+
+
+def _eager(artifact: Artifact, weights: str | None) -> list[Stage]:
+    entry: dict[str, Any] = artifact.manifest["weights"]
+    source = weights or (entry["source"] if entry["source"] != "file" else None)
+    if source is None or importlib.util.find_spec("torch") is None:
+        if weights is not None:
+            raise UsageError("--weights needs torch to run the eager model: pip install 'edgecnn[export]'")
+        return []
+    from edgecnn.graph.fold import fold
+    from edgecnn.models.weights import load_model
+
+    model = artifact.manifest["model"]
+    try:
+        loaded = load_model(find_model(model["name"]), source, model["num_classes"], fetch=False)
+    except EdgecnnError:
+        if weights is not None:
+            raise
+        return []  # not on this machine; the result says what was compared with instead
+    if loaded.sha256 != entry["sha256"]:
+        if weights is not None:
+            raise IntegrityError(f"{weights}: sha256 of the state dict is {loaded.sha256}, expected {entry['sha256']}")
+        return []
+    return [torch_stage("eager", loaded.model), torch_stage("folded", fold(loaded.model))]
+
+
+def _graph(artifact: Artifact, path: Path, optimize: bool) -> Any:
+    """ONNX Runtime where it is installed, else OpenVINO, which reads ONNX too."""
+    wanted = artifact.interface
+    batch = wanted.batch if path.name.startswith("model-") else None
+    interface = Interface(batch, wanted.channels, wanted.height, wanted.width, wanted.classes)
+    if importlib.util.find_spec("onnxruntime") is not None:
+        from edgecnn.targets.onnxruntime import OnnxRuntimeSession
+
+        return OnnxRuntimeSession(str(path), interface, optimize).run_all
+    from edgecnn.targets.openvino import OpenVinoSession
+
+    return OpenVinoSession(path.read_bytes(), None, interface).run_all

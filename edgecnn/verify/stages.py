@@ -1,0 +1,162 @@
+"""The stages that a model passes through, run side by side on the same images.
+
+eager → folded → ONNX → lowered → compiled. Each is held against the reference, and against the stage before it, so that
+a loss shows where it happened.
+"""
+
+from collections.abc import Callable, Sequence
+from dataclasses import asdict, dataclass
+from typing import Any
+
+import numpy as np
+
+from edgecnn.data.preprocess import Float
+from edgecnn.data.sets import ImageSet
+from edgecnn.errors import ParityError
+from edgecnn.recipe import Gate, Preprocess
+from edgecnn.verify.parity import Parity, compare
+from edgecnn.verify.policy import Judgement, judge
+from edgecnn.verify.statistics import Accuracy, accuracy
+
+BATCH = 32
+STAGE_IMAGES = 64  # that the stages between reference and artifact run on; those two run on all
+
+
+@dataclass(frozen=True)
+class Stage:
+    """A name and what answers ``(n, C, H, W) float32`` with logits ``(n, K)``, for any n."""
+
+    name: str
+    run: Callable[[Float], Float]
+
+
+@dataclass(frozen=True)
+class StageRow:
+    """One stage against the reference and against the stage before it."""
+
+    name: str
+    against_reference: Parity
+    against_previous: Parity
+
+
+@dataclass(frozen=True)
+class Verification:
+    """Everything that a check found.
+
+    Args:
+        reference: ``eager``, ``onnx`` or ``golden``: what the artifact was compared with.
+        images: name and hash of the image set.
+        accuracy: None without labels.
+    """
+
+    reference: str
+    images: dict[str, str]
+    parity: Parity
+    accuracy: Accuracy | None
+    judgement: Judgement
+    stages: tuple[StageRow, ...]
+    note: str = ""
+
+    def as_json(self) -> dict[str, Any]:
+        """The keys that scripts rely on; the label keys are null without labels. Numbers carry six digits."""
+        found = self.accuracy
+        document = {
+            "n": self.parity.n,
+            "agreement": self.parity.agreement,
+            "sqnr_db": self.parity.sqnr_db,
+            "cosine": self.parity.cosine,
+            "max_abs": self.parity.max_abs,
+            "kl": self.parity.kl,
+            "top1": found and found.top1,
+            "top1_reference": found and found.top1_reference,
+            "top5": found and found.top5,
+            "top5_reference": found and found.top5_reference,
+            "drop_pp": found and found.drop_pp,
+            "drop_ci95_pp": found and list(found.drop_ci95_pp),
+            "mcnemar_p": found and found.mcnemar_p,
+            "verdict": self.judgement.verdict.value,
+            "reasons": list(self.judgement.reasons),
+            "reference": self.reference,
+            "images": self.images,
+            "note": self.note,
+            "stages": [
+                {"name": row.name, **asdict(row.against_reference), "previous": asdict(row.against_previous)}
+                for row in self.stages
+            ],
+        }
+        return _rounded(document)  # type: ignore[no-any-return]  # a dict in, a dict out
+
+
+def check(
+    stages: Sequence[Stage],
+    images: ImageSet,
+    how: Preprocess,
+    precision: str,
+    gate: Gate,
+    on_images: Callable[[int], None] = lambda count: None,
+) -> Verification:
+    """Runs the first stage as the reference and the last as the artifact over all images, the others over a few.
+
+    Args:
+        on_images: called with the number of images of each batch done.
+
+    Raises:
+        ParityError: nothing to compare, or logits that are not finite.
+    """
+    if len(stages) < 2 or not len(images):
+        raise ParityError(f"nothing was compared: {len(images)} images, {len(stages)} stages")
+    answers: dict[str, list[Float]] = {stage.name: [] for stage in stages}
+    done = 0
+    for batch in images.batches(how, BATCH, on_images):
+        for stage in stages:
+            if stage in (stages[0], stages[-1]):
+                answers[stage.name].append(stage.run(batch))
+            elif done < STAGE_IMAGES:
+                answers[stage.name].append(stage.run(batch[: STAGE_IMAGES - done]))
+        done += len(batch)
+    logits = {name: np.concatenate(parts) for name, parts in answers.items()}
+    named = {"name": images.name, "sha256": images.sha256}
+    reference = stages[0].name
+    labels = images.labels if images.labelled else None
+    return _conclude(logits, reference, labels, named, precision, gate, images.note)
+
+
+def check_golden(
+    golden: Float, run: Callable[[Float], Float], inputs: Float, precision: str, gate: Gate
+) -> Verification:
+    """Checks the artifact alone, against the eager logits that travel with it."""
+    logits = {"golden": golden, "compiled": run(inputs)}
+    return _conclude(logits, "golden", None, {"name": "golden pairs"}, precision, gate, "")
+
+
+def _conclude(
+    logits: dict[str, Float],
+    reference: str,
+    labels: np.typing.NDArray[np.int64] | None,
+    images: dict[str, str],
+    precision: str,
+    gate: Gate,
+    note: str,
+) -> Verification:
+    names = list(logits)
+    want, got = logits[reference], logits[names[-1]]
+    parity = compare(want, got)
+    found = None if labels is None else accuracy(want, got, labels)
+    rows = []
+    for previous, name in zip([reference, *names[:-1]], names, strict=True):
+        count = min(len(logits[previous]), len(logits[name]))
+        value = logits[name]
+        rows.append(
+            StageRow(name, compare(want[: len(value)], value), compare(logits[previous][:count], value[:count]))
+        )
+    judgement = judge(precision, parity, float(np.abs(want).max()), found, gate)
+    return Verification(reference, images, parity, found, judgement, tuple(rows), note)
+
+
+def _rounded(value: Any) -> Any:
+    """Six significant digits: what other kernels' rounding leaves alone, and what a person can read."""
+    if isinstance(value, float):
+        return float(f"{value:.6g}")
+    if isinstance(value, dict):
+        return {key: _rounded(item) for key, item in value.items()}
+    return [_rounded(item) for item in value] if isinstance(value, list | tuple) else value
