@@ -1,8 +1,8 @@
 """The recipe behind the builtin weights: Fashion-MNIST, bf16 autocast, a checkpoint every epoch, resumable.
 
-The first epochs may run on smaller images (progressive learning, EfficientNetV2, arXiv 2104.00298), the last ones run on
-the final size. Nothing is selected on the test split: the number of epochs is fixed beforehand and the last state is the
-result; 5,000 training images are held out to watch it.
+The first epochs may run on smaller images (progressive learning, EfficientNetV2, arXiv 2104.00298), the last ones run
+on the final size. Nothing is selected on the test split: the number of epochs is fixed beforehand and the last state is
+the result; 5,000 training images are held out to watch it.
 """
 
 import io

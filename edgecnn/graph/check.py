@@ -6,21 +6,8 @@ from edgecnn.errors import InputError
 from edgecnn.graph.graph import Graph
 from edgecnn.names import INPUT, OUTPUT
 
-FLOAT_OPS = frozenset(
-    [
-        "Add",
-        "Clip",
-        "Conv",
-        "Flatten",
-        "Gemm",
-        "GlobalAveragePool",
-        "HardSigmoid",
-        "HardSwish",
-        "Mul",
-        "Relu",
-        "Sigmoid",
-    ]
-)
+ACTIVATIONS = frozenset({"Clip", "HardSigmoid", "HardSwish", "Relu", "Sigmoid"})
+FLOAT_OPS = ACTIVATIONS | {"Add", "Conv", "Flatten", "Gemm", "GlobalAveragePool", "Mul"}
 LOWERED_OPS = FLOAT_OPS | {"Cast", "QuantizeLinear", "DequantizeLinear"}
 OPSETS = range(13, 25)  # per-channel Q/DQ needs 13
 
