@@ -4,7 +4,7 @@ BIN := .venv/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check
 DATASET := /usr/share/datasets/fashion-mnist
 
-.PHONY: demo test lint types unit venv clean
+.PHONY: demo test lint types unit clean bench-export
 
 demo: .venv/.demo ## the main job on real images
 	$(BIN)/edgecnn export mobilenetv3 --target openvino --int8 --out demo/mobilenetv3-int8 --force
@@ -45,3 +45,6 @@ $(DATASET):
 	@test "$$(id -u)" = 0 || { echo "run as root: apt-get install dataset-fashion-mnist"; exit 1; }
 	apt-get update -qq
 	apt-get install -y -qq dataset-fashion-mnist
+
+bench-export: .venv/.demo ## seconds and memory of whole exports
+	$(BIN)/python tools/bench_export.py

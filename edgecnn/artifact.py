@@ -1,7 +1,8 @@
 """Artifacts: a folder of content-addressed files and the manifest that describes them. The only writer of results.
 
 Files are named by their hash and the manifest is replaced last, so a reader sees the old complete artifact or the new
-one, whenever the writer is killed. The manifest is reproducible: no clock, no host, sorted keys.
+one, whenever the writer is killed. The manifest is reproducible: no clock, no host, sorted keys. It carries the hash of
+its own content, so that no byte of an artifact can change unnoticed.
 """
 
 import contextlib
@@ -14,6 +15,8 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
+
+import msgspec
 
 from edgecnn.errors import BusyError, IntegrityError, StorageError
 from edgecnn.recipe import Preprocess
@@ -41,16 +44,15 @@ class Artifact:
 
     @property
     def interface(self) -> Interface:
-        return Interface(**self.manifest["interface"])
+        return msgspec.convert(self.manifest["interface"], Interface)
 
     @property
     def preprocess(self) -> Preprocess:
-        values = dict(self.manifest["preprocess"])
-        return Preprocess(**values | {"mean": tuple(values["mean"]), "std": tuple(values["std"])})
+        return msgspec.convert(self.manifest["preprocess"], Preprocess)
 
     @property
     def labels(self) -> list[str]:
-        return list(self.manifest["labels"])
+        return msgspec.convert(self.manifest["labels"], list[str])
 
     def model_files(self) -> dict[str, Path]:
         """The target's own files by suffix."""
@@ -63,6 +65,26 @@ def load_artifact(folder: Path) -> Artifact:
     Raises:
         IntegrityError: no manifest, a foreign one, or a file that is missing, changed or not listed.
     """
+    manifest, path = _read_manifest(folder), folder / MANIFEST
+    files = {}
+    try:
+        for entry in manifest["files"]:
+            files[str(entry["role"])] = _checked(folder, entry)
+        artifact = Artifact(folder, manifest, files)
+        # Reading them all here makes a damaged manifest an integrity error, not a surprise later.
+        _ = artifact.interface, artifact.preprocess, artifact.labels, manifest["target"], manifest["precision"]
+    except (KeyError, TypeError, ValueError, msgspec.ValidationError) as error:
+        raise IntegrityError(f"{path}: {type(error).__name__} {error} in the manifest; export again") from error
+    for found_path in folder.iterdir():
+        name = found_path.name
+        known = name == MANIFEST or name.startswith(".") or any(name == listed.name for listed in files.values())
+        # A writer killed before its manifest leaves addressed files, which nothing reads.
+        if not known and not ADDRESSED.fullmatch(name):
+            raise IntegrityError(f"{found_path}: not listed in {MANIFEST}; move it out of the artifact")
+    return artifact
+
+
+def _read_manifest(folder: Path) -> dict[str, Any]:
     path = folder / MANIFEST
     try:
         manifest = json.loads(path.read_text("utf-8"))
@@ -74,22 +96,15 @@ def load_artifact(folder: Path) -> Artifact:
     if not isinstance(manifest, dict) or manifest.get("schema") != SCHEMA:
         found = manifest.get("schema") if isinstance(manifest, dict) else type(manifest).__name__
         raise IntegrityError(f"{path}: schema is {found!r}, expected {SCHEMA}; export again with this version")
-    files = {}
-    try:
-        for entry in manifest["files"]:
-            files[str(entry["role"])] = _checked(folder, entry)
-        artifact = Artifact(folder, manifest, files)
-        # Reading them all here makes a damaged manifest an integrity error, not a surprise later.
-        _ = artifact.interface, artifact.preprocess, artifact.labels, manifest["target"], manifest["precision"]
-    except (KeyError, TypeError, ValueError) as error:
-        raise IntegrityError(f"{path}: {type(error).__name__} {error} in the manifest; export again") from error
-    for found_path in folder.iterdir():
-        name = found_path.name
-        known = name == MANIFEST or name.startswith(".") or any(name == listed.name for listed in files.values())
-        # A writer killed before its manifest leaves addressed files, which nothing reads.
-        if not known and not ADDRESSED.fullmatch(name):
-            raise IntegrityError(f"{found_path}: not listed in {MANIFEST}; move it out of the artifact")
-    return artifact
+    if manifest.get("sha256") != _own_sha256(manifest):
+        raise IntegrityError(f"{path}: was changed after edgecnn wrote it, its own sha256 differs; export again")
+    return manifest
+
+
+def _own_sha256(manifest: dict[str, Any]) -> str:
+    """Over everything in a manifest but this hash."""
+    content = {key: value for key, value in manifest.items() if key != "sha256"}
+    return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()
 
 
 def _checked(folder: Path, entry: dict[str, Any]) -> Path:
@@ -126,48 +141,86 @@ def reserve(folder: Path, force: bool) -> Iterator[None]:
     if folder.exists():
         _check_occupied(folder, force)
     made = _make(folder)
-    descriptor = os.open(folder, os.O_RDONLY)
+    with _lock(folder):
+        try:
+            _check_occupied(folder, force)  # it may have been filled before the lock was held
+            for orphan in folder.glob(".*.tmp"):  # of a writer that was killed; nobody else holds the lock
+                orphan.unlink()
+            try:
+                (folder / ".probe.tmp").touch()
+                (folder / ".probe.tmp").unlink()
+            except OSError as error:
+                raise StorageError(
+                    f"{folder}: cannot be written to ({error.strerror}); name another with --out"
+                ) from error
+            yield
+        except BaseException:
+            for path in reversed(made):
+                with contextlib.suppress(OSError):  # not empty: something is worth keeping
+                    path.rmdir()
+            raise
+
+
+@contextlib.contextmanager
+def _lock(folder: Path) -> Iterator[None]:
+    """Holds a folder against other writers, until this process ends at the latest.
+
+    Raises:
+        BusyError: another process holds it, or removed it meanwhile.
+        StorageError: it cannot be locked.
+    """
+    busy = f"{folder}: another process is writing there; run again when it is done"
+    try:
+        descriptor = os.open(folder, os.O_RDONLY)
+    except FileNotFoundError as error:
+        raise BusyError(busy) from error
+    except OSError as error:
+        raise StorageError(f"{folder}: cannot be opened ({error.strerror}); name another with --out") from error
     try:
         try:
             fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError as error:
-            raise BusyError(f"{folder}: another process is writing there; run again when it is done") from error
-        _check_occupied(folder, force)  # it may have been filled while this process waited for nothing
-        for orphan in folder.glob(".*.tmp"):  # of a writer that was killed; nobody else holds the lock
-            orphan.unlink()
-        try:
-            (folder / ".probe.tmp").touch()
-            (folder / ".probe.tmp").unlink()
+            # Between opening and locking it may have been removed, and made again.
+            held = os.path.samestat(os.fstat(descriptor), folder.stat())
+        except (BlockingIOError, FileNotFoundError) as error:
+            raise BusyError(busy) from error
         except OSError as error:
-            raise StorageError(f"{folder}: cannot be written to ({error.strerror}); name another with --out") from error
+            raise StorageError(f"{folder}: cannot be locked ({error.strerror}); name another with --out") from error
+        if not held:
+            raise BusyError(busy)
         yield
-    except BaseException:
-        for path in reversed(made):
-            with contextlib.suppress(OSError):  # not empty: something is worth keeping
-                path.rmdir()
-        raise
     finally:
         os.close(descriptor)
 
 
 def _check_occupied(folder: Path, force: bool) -> None:
-    entries = [path.name for path in folder.iterdir() if not path.name.startswith(".")]
-    if (folder / MANIFEST).exists():
-        if not force:
-            raise StorageError(
-                f"{folder}: an artifact is there already; --force replaces it, --out names another folder"
-            )
-    elif any(not ADDRESSED.fullmatch(name) for name in entries):
-        raise StorageError(
-            f"{folder}: holds files that are no artifact ({sorted(entries)[0]}); name another with --out"
-        )
+    entries = sorted(path.name for path in folder.iterdir() if not path.name.startswith("."))
+    strangers = [name for name in entries if name != MANIFEST and not ADDRESSED.fullmatch(name)]
+    if MANIFEST in entries and not _is_ours(folder / MANIFEST):
+        strangers.append(MANIFEST)
+    if strangers:
+        raise StorageError(f"{folder}: holds files that are no artifact ({strangers[0]}); name another with --out")
+    if MANIFEST in entries and not force:
+        raise StorageError(f"{folder}: an artifact is there already; --force replaces it, --out names another folder")
+
+
+def _is_ours(path: Path) -> bool:
+    """Whether edgecnn wrote a manifest, in any version; many tools call a file so."""
+    try:
+        manifest = json.loads(path.read_text("utf-8"))
+    except (OSError, ValueError, RecursionError):
+        return False
+    return isinstance(manifest, dict) and {"edgecnn", "schema"} <= manifest.keys()
 
 
 def _make(folder: Path) -> list[Path]:
     """Creates a folder and its parents; returns those that were not there."""
-    made = [path for path in (folder, *folder.parents) if not path.exists()][::-1]
+    made = []
     try:
-        folder.mkdir(parents=True, exist_ok=True)
+        for path in (*reversed(folder.parents), folder):
+            if not path.exists():
+                with contextlib.suppress(FileExistsError):  # another process was faster
+                    path.mkdir()
+                    made.append(path)
     except OSError as error:
         raise StorageError(f"{folder}: cannot be made ({error.strerror}); name another with --out") from error
     return made
@@ -185,34 +238,61 @@ def publish(folder: Path, contents: dict[str, bytes], manifest: dict[str, Any]) 
         StorageError: the disk is full or read-only; an artifact that was there is untouched.
     """
     files, entries = {}, []
-    for role, content in sorted(contents.items()):
-        sha256 = hashlib.sha256(content).hexdigest()
-        stem, suffix = role.split(".")
-        path = folder / f"{stem}-{sha256[:12]}.{suffix}"
-        write_whole(path, content)
-        files[role] = path
-        entries.append({"role": role, "name": path.name, "size_bytes": len(content), "sha256": sha256})
-    complete = {"schema": SCHEMA, **manifest, "files": entries}
-    _write_manifest(folder, complete)
+    new: list[Path] = []
+    try:
+        for role, content in sorted(contents.items()):
+            sha256 = hashlib.sha256(content).hexdigest()
+            stem, suffix = role.split(".")
+            path = folder / f"{stem}-{sha256[:12]}.{suffix}"
+            if not path.exists():
+                new.append(path)
+            write_whole(path, content)
+            files[role] = path
+            entries.append({"role": role, "name": path.name, "size_bytes": len(content), "sha256": sha256})
+        complete = _write_manifest(folder, {"schema": SCHEMA, **manifest, "files": entries})
+    except BaseException:
+        if not _lists(folder, new):
+            for path in new:
+                path.unlink(missing_ok=True)
+        raise
     for path in folder.iterdir():
         if ADDRESSED.fullmatch(path.name) and path not in files.values():
             path.unlink()
     return Artifact(folder, complete, files)
 
 
+def _lists(folder: Path, files: list[Path]) -> bool:
+    """Whether the manifest names these: an interrupt may come when it is already replaced."""
+    try:
+        manifest = (folder / MANIFEST).read_text("utf-8")
+    except OSError:
+        return False
+    return all(path.name in manifest for path in files)
+
+
 def mark(artifact: Artifact, status: str) -> None:
     """Writes what a check came to into the manifest, if it is news.
 
     Raises:
+        BusyError: the artifact is being replaced, or was.
         StorageError: the folder cannot be written to.
     """
-    if artifact.manifest.get("status") != status:
-        _write_manifest(artifact.folder, artifact.manifest | {"status": status})
+    if artifact.manifest.get("status") == status:
+        return
+    with _lock(artifact.folder):
+        now = _read_manifest(artifact.folder)
+        if now["files"] != artifact.manifest["files"]:
+            raise BusyError(f"{artifact.folder}: was replaced while it was checked; check it again")
+        _write_manifest(artifact.folder, now | {"status": status})
 
 
-def _write_manifest(folder: Path, manifest: dict[str, Any]) -> None:
-    text = json.dumps(manifest, sort_keys=True, indent=1, ensure_ascii=False, allow_nan=False)
-    write_whole(folder / MANIFEST, (text + "\n").encode())
+def _write_manifest(folder: Path, manifest: dict[str, Any]) -> dict[str, Any]:
+    """Returns the manifest as it was written, with its own hash."""
+    complete = manifest | {"sha256": _own_sha256(manifest)}
+    text = json.dumps(complete, sort_keys=True, indent=1, ensure_ascii=False, allow_nan=False)
+    # A file name need not be Unicode; its odd bytes become JSON's own escapes.
+    write_whole(folder / MANIFEST, (text + "\n").encode(errors="backslashreplace"))
+    return complete
 
 
 def write_whole(path: Path, content: bytes) -> None:
@@ -224,7 +304,7 @@ def write_whole(path: Path, content: bytes) -> None:
     temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
     try:
         try:
-            with temporary.open("xb") as file:
+            with temporary.open("wb") as file:
                 file.write(content)
                 file.flush()
                 os.fsync(file.fileno())

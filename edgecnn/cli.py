@@ -1,14 +1,17 @@
 """The command line: parse, call, print. Nothing is decided here, and nothing heavy is imported before it is needed."""
 
 import json
+import os
+import signal
 import sys
+import threading
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 
 from edgecnn import __version__
-from edgecnn.errors import INTERRUPTED, EdgecnnError, UsageError
+from edgecnn.errors import INTERRUPTED, EdgecnnError, StorageError, UsageError
 
 app = typer.Typer(
     name="edgecnn",
@@ -72,17 +75,17 @@ def export(
     """Fold, export to ONNX, quantize, build for a target, check against the eager model, and publish."""
     if batch is not None and dynamic_batch:
         raise UsageError("--batch and --dynamic-batch contradict each other; give one")
+    if len(set(target)) < len(target):
+        raise UsageError(f"--target {' --target '.join(target)} names one target twice; give each once")
     chosen = _precision(fp32, fp16, int8, precision)
     dimensions = _size(size)
     from edgecnn.console import print_exported, watching
     from edgecnn.pipeline import GateError
     from edgecnn.pipeline import export as run
-    from edgecnn.request import ExportRequest
+    from edgecnn.request import ExportRequest, plan
 
-    documents: list[dict[str, Any]] = []
-    refusals: list[GateError] = []
-    for name in target:
-        request = ExportRequest(
+    requests = [
+        ExportRequest(
             model=model,
             target=name,
             precision=chosen,
@@ -90,11 +93,18 @@ def export(
             calib=calib,
             size=dimensions,
             num_classes=num_classes,
-            batch=None if dynamic_batch else batch or 1,
+            batch=1 if batch is None and not dynamic_batch else batch,
             max_drop_pp=max_drop,
             out=out / name if out is not None and len(target) > 1 else out,
             force=force,
         )
+        for name in target
+    ]
+    for request in requests:
+        plan(request)  # what is wrong with the last target is said before the first one is built
+    documents: list[dict[str, Any]] = []
+    refusals: list[GateError] = []
+    for request in requests:
         with watching() as progress:
             try:
                 exported = run(request, progress)
@@ -230,12 +240,29 @@ def _size(text: str | None) -> tuple[int, int] | None:
 
 
 def _print_json(document: object) -> None:
-    typer.echo(json.dumps(document, indent=1, ensure_ascii=False, allow_nan=False))
+    # Escaped to ASCII, which every stdout takes, whatever a file is called.
+    typer.echo(json.dumps(document, indent=1, allow_nan=False))
 
 
 def main() -> None:
     """The ``edgecnn`` command: runs the app, and turns every refusal into one line and its exit code."""
-    sys.exit(run(sys.argv[1:]))
+    signal.signal(signal.SIGINT, _interrupt)
+    code = run(sys.argv[1:])
+    if code == INTERRUPTED:
+        # An interrupt that was handled in a call from C++ would still make Python end as if by a signal, or again stop
+        # half way through its own end.
+        sys.stdout.flush()
+        os._exit(code)
+    sys.exit(code)
+
+
+# Libraries swallow an interrupt that comes while they import themselves, and then fail by what they did not finish.
+_interrupted = threading.Event()
+
+
+def _interrupt(number: int, frame: object) -> None:
+    _interrupted.set()
+    raise KeyboardInterrupt
 
 
 # typer keeps a click of its own; its public names lead to the base class of every complaint about arguments.
@@ -246,6 +273,7 @@ def run(arguments: list[str]) -> int:
     """The exit code of a command line."""
     try:
         result = app(arguments, prog_name="edgecnn", standalone_mode=False)
+        sys.stdout.flush()
     except EdgecnnError as error:
         return _refuse(str(error), error.exit_code)
     except typer.Exit as stop:
@@ -254,11 +282,26 @@ def run(arguments: list[str]) -> int:
         return _refuse("interrupted; nothing was changed", INTERRUPTED)
     except _ArgumentError as error:
         return _refuse(error.format_message(), error.exit_code)
+    except BrokenPipeError:  # whoever read stdout has gone, as `head` does; nobody is left to tell
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 1  # what typer exits with where it is the first to notice
+    except OSError as error:  # any file or temporary folder that no room expected to fail
+        where = f"{error.filename}: " if error.filename else ""
+        return _refuse(f"{where}{error.strerror or error}; is the disk full or read-only?", StorageError.exit_code)
+    except Exception:
+        if not _interrupted.is_set():
+            raise
+        result = INTERRUPTED
+    if result == INTERRUPTED:
+        return _refuse("interrupted; nothing was changed", INTERRUPTED)
     return result if isinstance(result, int) else 0
 
 
 def _refuse(message: str, code: int) -> int:
-    line = " ".join(message.split())
+    """One line on stderr; a file's name may hold line ends and terminal controls, which are not passed on."""
+    if _interrupted.is_set():
+        message, code = "interrupted; nothing was changed", INTERRUPTED
+    line = "".join(sign if sign.isprintable() else "\N{REPLACEMENT CHARACTER}" for sign in " ".join(message.split()))
     print(f"edgecnn: {line}", file=sys.stderr)
     return code
 

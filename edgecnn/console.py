@@ -6,6 +6,7 @@ from contextlib import contextmanager
 from typing import Any
 
 from rich.console import Console
+from rich.markup import escape
 from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeElapsedColumn
 from rich.progress import Progress as Bars
 from rich.table import Table
@@ -53,7 +54,7 @@ def watching() -> Iterator[Progress]:
 
 def warn(text: str) -> None:
     """One line on stderr."""
-    err.print(f"[yellow]warning:[/] {text}")
+    err.print(f"[yellow]warning:[/] {escape(text)}")
 
 
 def print_models(rows: list[dict[str, Any]]) -> None:
@@ -79,8 +80,9 @@ def print_exported(exported: Exported) -> None:
     print_verification(exported.verification)
     size = sum(entry["size_bytes"] for entry in manifest["files"] if entry["role"].startswith("model."))
     seconds = sum(exported.elapsed_s.values())
+    folder = escape(str(exported.artifact.folder))
     out.print(
-        f"{exported.artifact.folder}  {manifest['model']['name']} {manifest['precision']} for {manifest['target']},"
+        f"{folder}  {manifest['model']['name']} {manifest['precision']} for {manifest['target']},"
         f" {size / 1e6:.1f} MB, {manifest['status']}, in {seconds:.1f} s"
     )
 
@@ -109,12 +111,12 @@ def print_verification(verification: Verification) -> None:
             f" top-5 {found.top5:.4f} against {found.top5_reference:.4f}"
         )
     if verification.note:
-        out.print(f"note: {verification.note}")
+        out.print(f"note: {escape(verification.note)}")
     verdict = verification.judgement.verdict
     reasons = f": {'; '.join(verification.judgement.reasons)}" if verification.judgement.reasons else ""
     out.print(
         f"[{COLOURS[verdict]}]{verdict.value}[/] against {verification.reference}"
-        f" on {verification.parity.n} images of {verification.images['name']}{reasons}"
+        f" on {verification.parity.n} images of {escape(verification.images['name'])}{escape(reasons)}"
     )
 
 
@@ -122,7 +124,8 @@ def print_predictions(predictions: Predictions) -> None:
     """A row per picture."""
     table = _table("image", "1", "2", "3", "4", "5")
     for answer in predictions.as_json():
-        table.add_row(answer["image"], *(f"{row['label']} {row['probability']:.3f}" for row in answer["top5"]))
+        best = [escape(f"{row['label']} {row['probability']:.3f}") for row in answer["top5"]]
+        table.add_row(escape(answer["image"]), *best)
     out.print(table)
 
 
@@ -138,7 +141,7 @@ def print_trained(trained: dict[str, Any]) -> None:
             f"{row['seconds']:.0f}",
         )
     out.print(table)
-    out.print(f"{trained['weights']}  top-1 {trained['top1']:.4f} on the {trained['n']:,} test images")
+    out.print(f"{escape(trained['weights'])}  top-1 {trained['top1']:.4f} on the {trained['n']:,} test images")
 
 
 def print_diagnosis(found: dict[str, Any]) -> None:

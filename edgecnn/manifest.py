@@ -51,7 +51,7 @@ def describe(
         "quantizer": None
         if table is None
         else {
-            "method": "min-max activations, per-channel symmetric weights, sequential bias correction",
+            "method": "min-max activations; per-channel weights, second-order rounding; sequential bias correction",
             "int8_layers": len(table.layers),
             "profile": plan.target.profile.name,
         },

@@ -50,12 +50,20 @@ def models() -> list[dict[str, Any]]:
     ]
 
 
+def _version(distribution: str) -> str:
+    """Of an importable package; conda and distributions name some of theirs differently."""
+    try:
+        return metadata.version(distribution)
+    except metadata.PackageNotFoundError:
+        return "of unknown version"
+
+
 def diagnose() -> dict[str, Any]:
     """Versions of what is installed, and for each extra what is missing with the line that installs it."""
     extras = []
     for name, (purpose, packages) in EXTRAS.items():
         installed = {
-            distribution: metadata.version(distribution)
+            distribution: _version(distribution)
             for module, distribution in packages
             if importlib.util.find_spec(module) is not None
         }

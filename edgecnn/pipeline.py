@@ -239,14 +239,14 @@ def _described(graph: "Graph", planned: Plan, labels: list[str]) -> "Graph":
 
 
 def _calibrated(graph: "Graph", calibration: ImageSet, planned: Plan, progress: Progress) -> "QuantizerTable":
-    from edgecnn.quant.bias import correct_biases
-    from edgecnn.quant.quantize import correction_images, observe
+    from edgecnn.quant.quantize import observe, refinement_images
+    from edgecnn.quant.refine import refine
 
     how = planned.data.preprocess
     with progress.stage("calibrate", len(calibration)):
         table = observe(graph, calibration, how, progress.advance)
-    with progress.stage("correct biases", len(table.layers)):
-        return correct_biases(graph, table, correction_images(graph, calibration, how), progress.advance)
+    with progress.stage("refine layers", len(table.layers)):
+        return refine(graph, table, refinement_images(graph, calibration, how), progress.advance)
 
 
 def _lowered(graph: "Graph", table: "QuantizerTable | None", planned: Plan) -> "Graph":

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import platformdirs
 
-from edgecnn.errors import IntegrityError, UnavailableError
+from edgecnn.errors import IntegrityError, StorageError, UnavailableError
 
 
 def cache_folder() -> Path:
@@ -21,6 +21,7 @@ def download(url: str, sha256: str | None, path: Path, *, otherwise: str) -> Pat
 
     Raises:
         IntegrityError: the file's hash is another, or the transfer was cut off; nothing is left behind.
+        StorageError: the cache cannot be written to.
         UnavailableError: the address cannot be reached.
     """
     import pooch
@@ -33,6 +34,10 @@ def download(url: str, sha256: str | None, path: Path, *, otherwise: str) -> Pat
         raise IntegrityError(f"{url}: the transfer was cut off ({error}); nothing was kept, run again") from error
     except requests.exceptions.RequestException as error:
         raise UnavailableError(f"{url} cannot be reached ({type(error).__name__}); {otherwise}") from error
+    except OSError as error:  # requests' own are handled above
+        raise StorageError(
+            f"{path}: cannot be written ({error.strerror}); set XDG_CACHE_HOME to a folder with room"
+        ) from error
     except ValueError as error:  # pooch's word for a wrong hash
         raise IntegrityError(f"{url}: sha256 differs from the pinned {sha256}; nothing was kept ({error})") from error
     return path

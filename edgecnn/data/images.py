@@ -23,16 +23,18 @@ def read_picture(path: Path) -> Picture:
         InputError: missing, empty, truncated, not JPEG or PNG, or of more than 64 million pixels.
     """
     try:
+        # Pillow waits for ever on a pipe.
+        if path.exists() and not path.is_file():
+            raise InputError(f"{path}: is no file; give a JPEG or PNG image")
         with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # of odd metadata, which decides nothing here
             # Pillow only warns of a decompression bomb below twice its limit.
             warnings.simplefilter("error", Image.DecompressionBombWarning)
-            image = Image.open(path, formats=FORMATS)
-        with image:
-            if image.width * image.height > MAX_PIXELS:
-                raise InputError(_too_large(path, f"{image.width}×{image.height} pixels"))
-            image.load()
-            upright = ImageOps.exif_transpose(image)
-            return np.array(_rgb(upright))
+            with Image.open(path, formats=FORMATS) as image:
+                if image.width * image.height > MAX_PIXELS:
+                    raise InputError(_too_large(path, f"{image.width}×{image.height} pixels"))
+                image.load()
+                return np.array(_rgb(ImageOps.exif_transpose(image)))
     except (Image.DecompressionBombError, Image.DecompressionBombWarning) as error:
         raise InputError(_too_large(path, str(error))) from error
     except FileNotFoundError as error:

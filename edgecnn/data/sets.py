@@ -93,6 +93,8 @@ def load_set(spec: str, classes: Sequence[str]) -> ImageSet:
         InputError: no such path, no images, or a file or label that cannot be used; nothing is skipped.
         UsageError: neither a path nor the name of a set.
     """
+    if not spec:
+        raise unknown_name("image folder, CSV file or set", spec, shipped_sets())
     path = Path(spec)
     if path.is_dir():
         return _not_empty(_from_folder(path, classes), "holds no JPEG or PNG images")
@@ -115,15 +117,22 @@ def _not_empty(images: ImageSet, problem: str) -> ImageSet:
 
 def _sample(path: Path, label: int | None) -> Sample:
     try:
+        # A device or a pipe may never end.
+        if path.exists() and not path.is_file():
+            raise InputError(f"{path}: is no file; give JPEG or PNG images")
         digest = hashlib.sha256(path.read_bytes()).hexdigest()
     except OSError as error:
         raise InputError(f"{path}: cannot be read ({error.strerror})") from error
+    except ValueError as error:  # a name that no file can have
+        raise InputError(f"{str(path)!r}: no such image") from error
     return Sample(str(path), label, digest, lambda: read_picture(path))
 
 
 def _pictures(folder: Path) -> list[Path]:
-    files = sorted(path for path in folder.iterdir() if path.is_file() and not path.name.startswith("."))
+    files = sorted(path for path in folder.iterdir() if not path.name.startswith("."))
     for path in files:
+        if path.is_dir():
+            raise InputError(f"{path}: a folder inside a class's folder; put images directly into one folder per class")
         if path.suffix.lower() not in SUFFIXES:
             raise InputError(f"{path}: only {', '.join(SUFFIXES)} files are read; move other files out of the folder")
     return files
@@ -131,10 +140,9 @@ def _pictures(folder: Path) -> list[Path]:
 
 def _from_folder(folder: Path, classes: Sequence[str]) -> ImageSet:
     sub_folders = sorted(path for path in folder.iterdir() if path.is_dir() and not path.name.startswith("."))
-    flat = _pictures(folder)
     if not sub_folders:
-        return ImageSet(str(folder), tuple(_sample(path, None) for path in flat))
-    if flat:
+        return ImageSet(str(folder), tuple(_sample(path, None) for path in _pictures(folder)))
+    if any(not path.is_dir() and not path.name.startswith(".") for path in folder.iterdir()):
         raise InputError(f"{folder}: holds both images and sub-folders; use one sub-folder per class, or none")
     labels, note = _folder_labels([path.name for path in sub_folders], classes)
     samples = [_sample(path, label) for sub, label in zip(sub_folders, labels, strict=True) for path in _pictures(sub)]
@@ -155,7 +163,8 @@ def _folder_labels(names: list[str], classes: Sequence[str]) -> tuple[list[int |
 def _find_label(text: str, classes: Sequence[str]) -> int | None:
     if text in classes:
         return classes.index(text)
-    if text.isascii() and text.isdigit() and int(text) < len(classes):
+    # The length first: Python refuses to read endless numbers.
+    if text.isascii() and text.isdigit() and len(text) < 10 and int(text) < len(classes):
         return int(text)
     return None
 
@@ -166,9 +175,13 @@ def _rows(path: Path) -> list[dict[str, str]]:
             reader = csv.DictReader(file, strict=True)
             if "path" not in (reader.fieldnames or ()):
                 raise InputError(f"{path}: expected a CSV file with the header path,label; got {reader.fieldnames}")
-            return list(reader)
+            rows = list(reader)
     except (OSError, UnicodeDecodeError, csv.Error) as error:
         raise InputError(f"{path}: not a readable CSV file ({error})") from error
+    for number, row in enumerate(rows, start=2):
+        if not row["path"] or None in row:
+            raise InputError(f"{path}: row {number} has {'more' if None in row else 'fewer'} values than its header")
+    return rows
 
 
 def _from_csv(path: Path, classes: Sequence[str]) -> ImageSet:

@@ -5,7 +5,7 @@ from edgecnn.errors import InputError
 
 MINIMUM = 8
 KEPT_APART = 5  # every fifth image of a calibration set judges instead
-FLOAT_CHECK = 16  # images that judge a precision that needs no calibration
+FLOAT_CHECK = 8  # images that judge a precision that needs no calibration
 
 
 def keep_apart(images: ImageSet) -> tuple[ImageSet, ImageSet]:
@@ -24,5 +24,6 @@ def keep_apart(images: ImageSet) -> tuple[ImageSet, ImageSet]:
 
 def spread(images: ImageSet, count: int) -> ImageSet:
     """At most ``count`` images, evenly spread, since sets are often sorted by what they show."""
-    step = max(1, len(images) // count)
-    return images.take(lambda i: i % step == 0 and i // step < count)
+    count = min(count, len(images))
+    chosen = {i * len(images) // count for i in range(count)}
+    return images.take(chosen.__contains__)

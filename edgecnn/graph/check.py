@@ -35,6 +35,8 @@ def check_graph(graph: Graph, what: str = "graph") -> None:
     model = graph.model
     if not model.graph.node:
         raise InputError(f"{what}: the graph is empty")
+    if model.functions or model.training_info or model.graph.sparse_initializer:
+        raise InputError(f"{what}: local functions, training steps and sparse tensors are not allowed")
     for opset in model.opset_import:
         if opset.domain not in ("", "ai.onnx"):
             raise InputError(f"{what}: domain {opset.domain!r} is not allowed, only standard ONNX")

@@ -13,6 +13,8 @@ from torch import Tensor, nn
 Activation = Callable[..., nn.Module]
 Norm = Callable[[int], nn.Module]
 
+GATE_DAMPING = 0.1  # of random squeeze-excitation weights, see settle
+
 # The MobileNetV3 and larger EfficientNet checkpoints were trained with TensorFlow's BatchNorm constants.
 tensorflow_norm: Norm = partial(nn.BatchNorm2d, eps=0.001, momentum=0.01)
 
@@ -166,19 +168,37 @@ def initialise(model: nn.Module) -> None:
 
 @torch.no_grad()
 def settle(model: nn.Module, in_channels: int) -> None:
-    """Fits batch norm's statistics to one batch of noise, so that random weights give activations of ordinary size.
+    """Scales batch norms by what one batch of noise excites, so that random weights give activations of ordinary size.
 
-    Without it, squeeze-excitation halves the signal in every block, and a deep network answers with denormals.
+    Without it, squeeze-excitation halves the signal in every block, and a deep network answers with denormals. The
+    noise is coarse and fine at once, as pictures are. The second moment is used, not the variance: an untrained network
+    sees little difference between inputs, and dividing by that would blow pictures up. Untrained gates swing from shut
+    to open for the same reason, and are damped. Left in evaluation mode.
     """
-    norms = [module for module in model.modules() if isinstance(module, nn.BatchNorm2d)]
-    momenta = [norm.momentum for norm in norms]
-    for norm in norms:
-        norm.momentum = 1.0
-    model.train()
-    model(torch.randn(4, in_channels, 64, 64))
-    for norm, momentum in zip(norms, momenta, strict=True):
-        norm.momentum = momentum
-        # Rounded, because sums differ between machines in their last digits, and weights are known by their hash.
-        for statistic in (norm.running_mean, norm.running_var):
-            if statistic is not None:
-                statistic.copy_(statistic.bfloat16())
+    for module in model.modules():
+        if isinstance(module, SqueezeExcitation):
+            module.fc2.weight.mul_(GATE_DAMPING)
+    hooks = [
+        module.register_forward_pre_hook(_scale_by_second_moment)
+        for module in model.modules()
+        if isinstance(module, nn.BatchNorm2d)
+    ]
+    # In float64, then rounded: sums differ between thread counts and machines in their last digits, and weights are
+    # known by their hash.
+    model.eval().double()
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)  # float64 runs a depthwise layer channel by channel, which threads only slow down
+    try:
+        coarse = nn.functional.interpolate(torch.randn(8, in_channels, 4, 4), size=(64, 64), mode="bilinear")
+        model((coarse + 0.25 * torch.randn(8, in_channels, 64, 64)).double())
+    finally:
+        torch.set_num_threads(threads)
+        for hook in hooks:
+            hook.remove()
+    model.float()
+
+
+def _scale_by_second_moment(norm: nn.Module, inputs: tuple[Tensor]) -> None:
+    statistic = norm.running_var
+    if isinstance(statistic, Tensor):
+        statistic.copy_(inputs[0].square().mean((0, 2, 3)).bfloat16())

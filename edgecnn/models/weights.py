@@ -6,7 +6,7 @@ A ``.pth`` is only ever read with ``weights_only=True``: nothing in it can run.
 import hashlib
 import importlib.util
 import pickle
-import zipfile
+import warnings
 from pathlib import Path
 from typing import NamedTuple
 
@@ -60,7 +60,7 @@ def load_model(
         name: tensor.float() if tensor.is_floating_point() else tensor for name, tensor in _read(spec, source, fetch)
     }
     bias = next((tensor for name, tensor in reversed(state.items()) if name.startswith("classifier.")), None)
-    classes = num_classes or (len(bias) if bias is not None and bias.ndim else 1000)
+    classes = num_classes or (len(bias) if bias is not None and bias.ndim else 0) or 1000
     model = spec.build(classes, in_channels)
     _check(state, model.state_dict(), f"{spec.name} weights {source!r}")
     model.load_state_dict(state)
@@ -131,16 +131,18 @@ def read_state(path: Path) -> State:
     try:
         if path.suffix == ".safetensors":
             return load_file(path)
-        content = torch.load(path, map_location="cpu", weights_only=True)
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # torch's guesses at what is wrong; the refusal says it in one line
+            content = torch.load(path, map_location="cpu", weights_only=True)
     except SafetensorError as error:
         raise InputError(f"{path}: not a safetensors file ({error})") from error
     except pickle.UnpicklingError as error:
         raise InputError(
-            f"{path}: not a plain state dict; it holds objects, which edgecnn never loads."
-            " Save model.state_dict() instead"
+            f"{path}: not a plain state dict; it is damaged or holds objects, which edgecnn never loads;"
+            " save model.state_dict()"
         ) from error
-    except (RuntimeError, EOFError, OSError, ValueError, KeyError, IndexError, zipfile.BadZipFile) as error:
-        raise InputError(f"{path}: truncated or not a torch file ({str(error).splitlines()[0]})") from error
+    except Exception as error:  # what a damaged file makes the unpickler do, and raise, is up to the file
+        raise InputError(f"{path}: truncated or not a torch file ({type(error).__name__}); save it again") from error
     if isinstance(content, dict):
         for wrapper in WRAPPERS:
             if isinstance(content.get(wrapper), dict):
@@ -166,5 +168,9 @@ def _check(state: State, wanted: State, what: str) -> None:
                 f"{what}: {name} has shape {tuple(tensor.shape)}, expected {tuple(wanted[name].shape)};"
                 " is --num-classes right?"
             )
+        plain = tensor.layout == torch.strided and not tensor.is_meta and not tensor.is_quantized
+        if not plain or tensor.is_floating_point() != wanted[name].is_floating_point():
+            got = f"{tensor.dtype}, {tensor.layout}, on {tensor.device}"
+            raise InputError(f"{what}: {name} is {got}, expected a plain {wanted[name].dtype} tensor of the CPU")
         if not torch.isfinite(tensor).all():
             raise InputError(f"{what}: {name} holds NaN or infinite values")

@@ -15,8 +15,8 @@ from edgecnn.quant.table import QuantizerTable, make_table
 from edgecnn.recipe import Preprocess
 
 BATCH = 8
-CORRECTION_IMAGES = 32
-CORRECTION_BYTES = 160 * 2**20  # of the largest tensor, over all images that biases are corrected on
+REFINEMENT_IMAGES = 256
+REFINEMENT_BYTES = 128 * 2**20  # of the largest tensor, over all images that layers are refined on
 
 
 def observe(
@@ -34,9 +34,9 @@ def observe(
     return make_table(graph, placement, observe_ranges(graph, placement.roles, images.batches(how, BATCH, on_images)))
 
 
-def correction_images(graph: Graph, images: ImageSet, how: Preprocess) -> Float:
-    """``(n, C, H, W) float32``: an even sample of a set, as many as layer by layer correction can hold in memory."""
-    count = max(1, min(CORRECTION_IMAGES, CORRECTION_BYTES // _largest_tensor_bytes(graph)))
+def refinement_images(graph: Graph, images: ImageSet, how: Preprocess) -> Float:
+    """``(n, C, H, W) float32``: an even sample of a set, as many as refinement layer by layer can hold in memory."""
+    count = max(1, min(REFINEMENT_IMAGES, REFINEMENT_BYTES // _largest_tensor_bytes(graph)))
     return np.concatenate(list(spread(images, count).batches(how, BATCH)))
 
 

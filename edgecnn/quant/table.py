@@ -32,6 +32,13 @@ class ActivationQuantizer:
     zero_point: int
     roles: frozenset[Role]
 
+    def fake_quantize(self, value: Float) -> Float:
+        """What INT8 kernels read instead of ``value``, float32 of the same shape."""
+        scale, zero_point = np.float32(self.scale), np.float32(self.zero_point)
+        codes = np.clip(np.rint(value / scale) + zero_point, 0, LEVELS)
+        real: Float = (codes - zero_point) * scale
+        return real
+
 
 @dataclass(frozen=True)
 class WeightQuantizer:

@@ -1,5 +1,6 @@
 """How far two sets of logits are apart."""
 
+import math
 from dataclasses import dataclass
 
 import numpy as np
@@ -19,7 +20,7 @@ class Parity:
         n: images compared.
         max_abs: largest difference of a logit.
         cosine: of all logits as one vector, -1..1.
-        sqnr_db: signal to quantization noise of the logits, decibels; 300 where they are identical.
+        sqnr_db: signal to quantization noise of the logits, decibels; 300 where they are identical, never below -300.
         agreement: share of images with the same top-1 answer, 0..1.
         kl: mean KL divergence of the candidate's softmax from the reference's, nats.
     """
@@ -52,10 +53,17 @@ def compare(reference: Float, candidate: Float) -> Parity:
         n=len(a),
         max_abs=float(np.abs(a - b).max()),
         cosine=float((a * b).sum()) / norm if norm > 0 else float(noise == 0),
-        sqnr_db=min(IDENTICAL_DB, 10 * float(np.log10(signal / noise))) if noise > 0 and signal > 0 else IDENTICAL_DB,
+        sqnr_db=_decibels(signal, noise),
         agreement=float((a.argmax(1) == b.argmax(1)).mean()),
         kl=float((np.exp(log_p) * (log_p - log_q)).sum(axis=1).mean()),
     )
+
+
+def _decibels(signal: float, noise: float) -> float:
+    if noise == 0:
+        return IDENTICAL_DB
+    ratio = signal / noise
+    return max(-IDENTICAL_DB, min(IDENTICAL_DB, 10 * math.log10(ratio))) if ratio > 0 else -IDENTICAL_DB
 
 
 def _log_softmax(logits: NDArray[np.float64]) -> NDArray[np.float64]:

@@ -19,7 +19,7 @@ from edgecnn.verify.policy import Judgement, judge
 from edgecnn.verify.statistics import Accuracy, accuracy
 
 BATCH = 32
-STAGE_IMAGES = 64  # that the stages between reference and artifact run on; those two run on all
+STAGE_IMAGES = 16  # that the stages between reference and artifact run on; those two run on all
 
 
 @dataclass(frozen=True)

@@ -72,5 +72,4 @@ def mcnemar_p(lost: int, won: int) -> float:
     """Exact two-sided McNemar test (McNemar 1947): the discordant pairs as tosses of a fair coin."""
     tosses = lost + won
     tail = sum(math.comb(tosses, k) for k in range(min(lost, won) + 1))
-    # Integers until the end: a float would overflow at a thousand tosses.
-    return min(1.0, 2 * tail / 2**tosses) if tosses < 1000 else min(1.0, float((2 * tail * 10**18) // 2**tosses) / 1e18)
+    return min(1.0, 2 * tail / 2**tosses)  # Python divides integers of any length exactly

@@ -1,8 +1,8 @@
-"""Sequential bias correction: each layer's mean error is taken out of its bias, with everything before it quantized.
+"""Refinement layer by layer, each with everything before it quantized: rounding for its real input, then its bias.
 
-Quantization noise is not zero-mean per channel, and depthwise networks add the means up (Nagel et al. 2019, arXiv
-1906.04721, section 4.2; the empirical form of Finkelstein et al. 2019, arXiv 1906.03193). Layers are visited in the
-graph's order, so a later layer also corrects what earlier ones left.
+Quantization noise is not zero-mean per channel, and depthwise networks add the means up; each layer's mean error is
+taken out of its bias (Nagel et al. 2019, arXiv 1906.04721, section 4.2; Finkelstein et al. 2019, arXiv 1906.03193).
+Layers are visited in the graph's order, so a later layer also corrects what earlier ones left.
 """
 
 from collections import Counter
@@ -18,22 +18,21 @@ from edgecnn.graph.graph import IR_VERSION, OPSET, Graph
 from edgecnn.names import INPUT
 from edgecnn.quant.calibrate import channel_means, observe_means
 from edgecnn.quant.placement import skip_input
+from edgecnn.quant.rounding import round_weights
 from edgecnn.quant.table import ActivationQuantizer, Layer, QuantizerTable
 from edgecnn.targets.onnxruntime import inference_session
 
 CHUNK = 8  # images that one node runs over at a time
 
 
-def correct_biases(
-    graph: Graph,
-    table: QuantizerTable,
-    images: Float,
-    on_layer: Callable[[], None] = lambda: None,
+def refine(
+    graph: Graph, table: QuantizerTable, images: Float, on_layer: Callable[[], None] = lambda: None
 ) -> QuantizerTable:
-    """The table with biases that give every layer its FP32 channel means again.
+    """The table with weights rounded to second order, and biases that give every layer its FP32 channel means again.
 
     Args:
         images: (n, C, H, W) float32, normalised; all live tensors of this many images are held in memory.
+        on_layer: called after each layer.
     """
     layers = {layer.node: layer for layer in table.layers}
     outputs = [node.output[0] for node in graph.nodes if node.name in layers]
@@ -41,10 +40,18 @@ def correct_biases(
     wanted = observe_means(graph, outputs, np.array_split(images, max(1, len(images) // CHUNK)))
     reads = Counter(name for node in graph.nodes for name in node.input)
     values: dict[str, Float] = {INPUT: images}
-    biases: dict[str, Float] = {}
+    weights, biases = dict(table.weights), dict(table.biases)
     for node in graph.nodes:
         layer = layers.get(node.name)
-        output = _run(graph, node, layer, table, values)
+        if layer is not None:
+            weights[layer.weight] = round_weights(
+                node,
+                graph.weights[layer.weight].astype(np.float32),
+                table.weights[layer.weight].scale,
+                values[layer.input],
+                table.activations[layer.input],
+            )
+        output = _run(graph, node, layer, replace(table, weights=weights), values)
         if layer is not None:
             error = (wanted[node.output[0]] - channel_means(output)).astype(np.float32)
             biases[layer.bias] = graph.weights[layer.bias].astype(np.float32) + error
@@ -55,7 +62,7 @@ def correct_biases(
             reads[name] -= 1
             if reads[name] == 0:
                 values.pop(name, None)
-    return replace(table, biases=biases)
+    return replace(table, weights=weights, biases=biases)
 
 
 def _run(
