@@ -10,8 +10,8 @@ from typing import Annotated, Any
 
 import typer
 
-from edgecnn import __version__
-from edgecnn.errors import INTERRUPTED, EdgecnnError, StorageError, UsageError
+from edgecnn.errors import INTERRUPTED, EdgecnnError, StorageError, UsageError, printable
+from edgecnn.names import __version__
 
 app = typer.Typer(
     name="edgecnn",
@@ -181,6 +181,9 @@ def train(
 ) -> None:
     """Train on Fashion-MNIST by the recipe behind the builtin weights; run again to resume."""
     from edgecnn.console import print_trained, watching
+    from edgecnn.overview import require
+
+    require("train")
     from edgecnn.train import train_builtin
 
     with watching() as progress:
@@ -298,11 +301,9 @@ def run(arguments: list[str]) -> int:
 
 
 def _refuse(message: str, code: int) -> int:
-    """One line on stderr; a file's name may hold line ends and terminal controls, which are not passed on."""
     if _interrupted.is_set():
         message, code = "interrupted; nothing was changed", INTERRUPTED
-    line = "".join(sign if sign.isprintable() else "\N{REPLACEMENT CHARACTER}" for sign in " ".join(message.split()))
-    print(f"edgecnn: {line}", file=sys.stderr)
+    print(f"edgecnn: {printable(message)}", file=sys.stderr)
     return code
 
 

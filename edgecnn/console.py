@@ -11,6 +11,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeElapsed
 from rich.progress import Progress as Bars
 from rich.table import Table
 
+from edgecnn.errors import printable
 from edgecnn.pipeline import Exported, Predictions
 from edgecnn.progress import Progress
 from edgecnn.verify.policy import Verdict
@@ -54,7 +55,7 @@ def watching() -> Iterator[Progress]:
 
 def warn(text: str) -> None:
     """One line on stderr."""
-    err.print(f"[yellow]warning:[/] {escape(text)}")
+    err.print(f"[yellow]warning:[/] {_shown(text)}")
 
 
 def print_models(rows: list[dict[str, Any]]) -> None:
@@ -80,7 +81,7 @@ def print_exported(exported: Exported) -> None:
     print_verification(exported.verification)
     size = sum(entry["size_bytes"] for entry in manifest["files"] if entry["role"].startswith("model."))
     seconds = sum(exported.elapsed_s.values())
-    folder = escape(str(exported.artifact.folder))
+    folder = _shown(str(exported.artifact.folder))
     out.print(
         f"{folder}  {manifest['model']['name']} {manifest['precision']} for {manifest['target']},"
         f" {size / 1e6:.1f} MB, {manifest['status']}, in {seconds:.1f} s"
@@ -111,12 +112,12 @@ def print_verification(verification: Verification) -> None:
             f" top-5 {found.top5:.4f} against {found.top5_reference:.4f}"
         )
     if verification.note:
-        out.print(f"note: {escape(verification.note)}")
+        out.print(f"note: {_shown(verification.note)}")
     verdict = verification.judgement.verdict
     reasons = f": {'; '.join(verification.judgement.reasons)}" if verification.judgement.reasons else ""
     out.print(
         f"[{COLOURS[verdict]}]{verdict.value}[/] against {verification.reference}"
-        f" on {verification.parity.n} images of {escape(verification.images['name'])}{escape(reasons)}"
+        f" on {verification.parity.n} images of {_shown(verification.images['name'])}{_shown(reasons)}"
     )
 
 
@@ -124,8 +125,8 @@ def print_predictions(predictions: Predictions) -> None:
     """A row per picture."""
     table = _table("image", "1", "2", "3", "4", "5")
     for answer in predictions.as_json():
-        best = [escape(f"{row['label']} {row['probability']:.3f}") for row in answer["top5"]]
-        table.add_row(escape(answer["image"]), *best)
+        best = [_shown(f"{row['label']} {row['probability']:.3f}") for row in answer["top5"]]
+        table.add_row(_shown(answer["image"]), *best)
     out.print(table)
 
 
@@ -141,7 +142,7 @@ def print_trained(trained: dict[str, Any]) -> None:
             f"{row['seconds']:.0f}",
         )
     out.print(table)
-    out.print(f"{escape(trained['weights'])}  top-1 {trained['top1']:.4f} on the {trained['n']:,} test images")
+    out.print(f"{_shown(trained['weights'])}  top-1 {trained['top1']:.4f} on the {trained['n']:,} test images")
 
 
 def print_diagnosis(found: dict[str, Any]) -> None:
@@ -161,3 +162,8 @@ def _table(*columns: str) -> Table:
     for column in columns:
         table.add_column(column.rstrip("|"), justify="right" if column.endswith("|") else "left", no_wrap=True)
     return table
+
+
+def _shown(text: str) -> str:
+    """Somebody else's text, which is no markup."""
+    return escape(printable(text))

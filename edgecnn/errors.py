@@ -74,6 +74,11 @@ class BusyError(StorageError):
 INTERRUPTED = 130  # 128 + SIGINT, as shells have it
 
 
+def printable(text: str) -> str:
+    """Text for a terminal: one line, without controls. A file may have any name, even one that is no Unicode."""
+    return "".join(sign if sign.isprintable() else "\N{REPLACEMENT CHARACTER}" for sign in " ".join(text.split()))
+
+
 def unknown_name(kind: str, got: str, known: Iterable[str]) -> UsageError:
     """The refusal of a name, with the nearest known ones; nothing is ever substituted."""
     names = sorted(known)

@@ -7,9 +7,9 @@ from typing import TYPE_CHECKING, Any
 
 from msgspec import structs
 
-from edgecnn import __version__
 from edgecnn.artifact import INCONCLUSIVE, NOT_GATED, REJECTED, VERIFIED
 from edgecnn.data.sets import ImageSet
+from edgecnn.names import __version__
 from edgecnn.request import EXPORT_PACKAGES, Plan
 from edgecnn.targets.base import Interface
 from edgecnn.verify.policy import Verdict

@@ -5,9 +5,10 @@ import platform
 from importlib import metadata
 from typing import Any
 
-from edgecnn import __version__
+from edgecnn.errors import UnavailableError
 from edgecnn.models.registry import ALIASES, MODELS
 from edgecnn.models.sources import LITE0_PACKAGE, sources
+from edgecnn.names import __version__
 from edgecnn.targets.registry import TARGETS
 
 # What each extra brings, by module and by distribution, and what it is for.
@@ -48,6 +49,17 @@ def models() -> list[dict[str, Any]]:
         }
         for spec in MODELS.values()
     ]
+
+
+def require(extra: str) -> None:
+    """Refuses, with the exact remedy, where a package of an extra is missing; nothing is ever installed.
+
+    Raises:
+        UnavailableError: something is missing.
+    """
+    missing = [name for module, name in EXTRAS[extra][1] if importlib.util.find_spec(module) is None]
+    if missing:
+        raise UnavailableError(f"{extra} needs {', '.join(missing)}: pip install 'edgecnn[{extra}]'")
 
 
 def _version(distribution: str) -> str:

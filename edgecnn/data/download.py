@@ -27,6 +27,7 @@ def download(url: str, sha256: str | None, path: Path, *, otherwise: str) -> Pat
     import pooch
     import requests
 
+    pooch.get_logger().setLevel("WARNING")  # it would print a line of its own for each file
     try:
         # pooch writes to a temporary file beside the target, checks its hash, and only then renames it.
         pooch.retrieve(url, sha256, fname=path.name, path=path.parent, progressbar=False)
@@ -36,7 +37,7 @@ def download(url: str, sha256: str | None, path: Path, *, otherwise: str) -> Pat
         raise UnavailableError(f"{url} cannot be reached ({type(error).__name__}); {otherwise}") from error
     except OSError as error:  # requests' own are handled above
         raise StorageError(
-            f"{path}: cannot be written ({error.strerror}); set XDG_CACHE_HOME to a folder with room"
+            f"{path}: cannot be written ({error.strerror or error}); set XDG_CACHE_HOME to a folder with room"
         ) from error
     except ValueError as error:  # pooch's word for a wrong hash
         raise IntegrityError(f"{url}: sha256 differs from the pinned {sha256}; nothing was kept ({error})") from error

@@ -63,8 +63,16 @@ def _read(key: str) -> NDArray[np.uint8]:
     try:
         content = gzip.decompress(packed.read_bytes())
     except (OSError, EOFError, zlib.error) as error:
-        raise IntegrityError(f"{packed}: not a complete gzip file ({error}); delete it and run again") from error
+        raise IntegrityError(f"{packed}: not a complete gzip file ({error}); {_discarded(packed)}") from error
     got = hashlib.sha256(content).hexdigest()
     if got != sha256:
-        raise IntegrityError(f"{packed}: unpacked sha256 is {got}, expected {sha256}; delete it and run again")
+        raise IntegrityError(f"{packed}: unpacked sha256 is {got}, expected {sha256}; {_discarded(packed)}")
     return np.frombuffer(content, np.uint8, offset=header)
+
+
+def _discarded(packed: Path) -> str:
+    """Removes a wrong download, and says what to do next."""
+    if packed.parent == DEBIAN:
+        return "reinstall dataset-fashion-mnist"
+    packed.unlink()
+    return "nothing was kept, run again"

@@ -10,8 +10,8 @@ from onnx import TensorProto, helper
 from edgecnn.data.preprocess import Float
 from edgecnn.errors import InputError
 from edgecnn.graph.graph import Graph, with_batch
+from edgecnn.graph.session import inference_session
 from edgecnn.names import INPUT, OUTPUT
-from edgecnn.targets.onnxruntime import inference_session
 
 Means = NDArray[np.float64]
 

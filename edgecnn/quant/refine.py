@@ -15,12 +15,12 @@ from onnx import TensorProto, helper, numpy_helper
 
 from edgecnn.data.preprocess import Float
 from edgecnn.graph.graph import IR_VERSION, OPSET, Graph
+from edgecnn.graph.session import inference_session
 from edgecnn.names import INPUT
 from edgecnn.quant.calibrate import channel_means, observe_means
 from edgecnn.quant.placement import skip_input
 from edgecnn.quant.rounding import round_weights
 from edgecnn.quant.table import ActivationQuantizer, Layer, QuantizerTable
-from edgecnn.targets.onnxruntime import inference_session
 
 CHUNK = 8  # images that one node runs over at a time
 

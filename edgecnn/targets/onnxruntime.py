@@ -4,36 +4,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING, ClassVar
 
 from edgecnn.data.preprocess import Float
-from edgecnn.errors import BuildError
+from edgecnn.graph.session import inference_session
 from edgecnn.names import INPUT, OUTPUT
 from edgecnn.targets.base import Interface, Session, Target
 
 if TYPE_CHECKING:
-    import onnxruntime
-
     from edgecnn.graph.graph import Graph
     from edgecnn.quant.lower.qdq import Profile
-
-
-def inference_session(model: bytes | str, optimize: bool = True) -> "onnxruntime.InferenceSession":
-    """A CPU session that prints nothing.
-
-    Args:
-        optimize: False runs the graph node by node as it is written, which is what "the lowered graph" means.
-
-    Raises:
-        BuildError: ONNX Runtime refuses the model.
-    """
-    import onnxruntime
-
-    options = onnxruntime.SessionOptions()
-    options.log_severity_level = 3
-    level = onnxruntime.GraphOptimizationLevel
-    options.graph_optimization_level = level.ORT_ENABLE_ALL if optimize else level.ORT_DISABLE_ALL
-    try:
-        return onnxruntime.InferenceSession(model, options, providers=["CPUExecutionProvider"])
-    except Exception as error:  # its exceptions are bound from C++ and share no public base
-        raise BuildError(f"onnxruntime {onnxruntime.__version__} refuses the graph: {error}") from error
 
 
 class OnnxRuntimeSession(Session):

@@ -72,4 +72,4 @@ def mcnemar_p(lost: int, won: int) -> float:
     """Exact two-sided McNemar test (McNemar 1947): the discordant pairs as tosses of a fair coin."""
     tosses = lost + won
     tail = sum(math.comb(tosses, k) for k in range(min(lost, won) + 1))
-    return min(1.0, 2 * tail / 2**tosses)  # Python divides integers of any length exactly
+    return min(1.0, 2 * tail / (1 << tosses))  # Python divides integers of any length exactly

@@ -1,0 +1,93 @@
+"""The gate fails closed: exit code 6, an artifact marked rejected, and a verdict that follows the last check."""
+
+import json
+import shutil
+from pathlib import Path
+
+import pytest
+
+from edgecnn.artifact import REJECTED, VERIFIED, load_artifact, mark
+from edgecnn.cli import run
+from tests.cli.conftest import Command
+
+
+@pytest.fixture(scope="module")
+def rejected_once(fragile_weights: Path, tmp_path_factory: pytest.TempPathFactory) -> tuple[int, Path]:
+    out = tmp_path_factory.mktemp("rejected") / "out"
+    arguments = ["export", "mobilenetv1", "--weights", str(fragile_weights), "--size", "32", "--target", "onnx"]
+    return run([*arguments, "--int8", "--out", str(out)]), out
+
+
+@pytest.fixture
+def rejected(rejected_once: tuple[int, Path], tmp_path: Path) -> Path:
+    """A copy of an artifact that failed its gate."""
+    return shutil.copytree(rejected_once[1], tmp_path / "rejected")
+
+
+def status(folder: Path) -> str:
+    return str(load_artifact(folder).manifest["status"])
+
+
+def test_an_export_outside_its_bounds_is_rejected(
+    command: Command, fragile_weights: Path, tmp_path: Path, rejected_once: tuple[int, Path]
+) -> None:
+    assert rejected_once[0] == 6
+    assert status(rejected_once[1]) == REJECTED
+    out = tmp_path / "out"
+    arguments = ("export", "mobilenetv1", "--weights", fragile_weights, "--size", "32", "--target", "onnx", "--int8")
+    answer = command(*arguments, "--out", out, "--json")
+    assert answer.code == 6
+    document = json.loads(answer.out)
+    assert (document["status"], document["evidence"]["verdict"]) == ("rejected", "fail")
+    assert answer.err.startswith(f"edgecnn: {out} is marked rejected: top-1 agreement ")
+    assert answer.err.count("\n") == 1
+    assert status(out) == REJECTED
+
+
+def test_the_same_weights_in_float_are_verified(command: Command, fragile_weights: Path, tmp_path: Path) -> None:
+    out = tmp_path / "out"
+    arguments = ("export", "mobilenetv1", "--weights", fragile_weights, "--size", "32", "--target", "onnx")
+    assert command(*arguments, "--out", out).code == 0
+    assert status(out) == VERIFIED
+    mark(load_artifact(out), REJECTED)
+    assert command("verify", out).code == 0
+    assert status(out) == VERIFIED
+
+
+def test_verify_rejects_again_and_says_why(command: Command, rejected: Path) -> None:
+    answer = command("verify", rejected, "--json")
+    assert answer.code == 6
+    assert json.loads(answer.out)["verdict"] == "fail"
+    assert answer.err.startswith(f"edgecnn: {rejected} is rejected: top-1 agreement ")
+    assert answer.err.count("\n") == 1
+
+
+def test_verify_takes_a_verdict_back(command: Command, rejected: Path) -> None:
+    mark(load_artifact(rejected), VERIFIED)
+    assert command("verify", rejected).code == 6
+    assert status(rejected) == REJECTED
+
+
+def test_the_files_of_a_verdict_stay_the_same(command: Command, rejected: Path) -> None:
+    before = load_artifact(rejected).manifest
+    mark(load_artifact(rejected), VERIFIED)
+    command("verify", rejected)
+    assert load_artifact(rejected).manifest == before
+
+
+def test_predict_warns_of_a_rejected_artifact(command: Command, rejected: Path, photos: Path) -> None:
+    for arguments in ([], ["--json"]):
+        answer = command("predict", rejected, photos / "0.jpg", *arguments)
+        assert answer.code == 0
+        assert answer.err.startswith(f"warning: {rejected} was rejected by its last check")
+        assert answer.err.count("\n") == 1
+    json.loads(answer.out)
+    mark(load_artifact(rejected), VERIFIED)
+    assert command("predict", rejected, photos / "0.jpg").err == ""
+
+
+def test_random_weights_are_measured_and_not_gated(command: Command, artifact: Path) -> None:
+    assert status(artifact) == "not gated"
+    assert load_artifact(artifact).manifest["evidence"]["n"] > 0
+    assert command("verify", artifact).code == 0
+    assert status(artifact) == "not gated"

@@ -1,0 +1,66 @@
+"""Help is immediate: nothing heavy is imported before it is needed."""
+
+import json
+import resource
+import subprocess
+import sys
+
+import pytest
+
+from edgecnn import __version__
+from tests.cli.conftest import Command
+
+HEAVY = ["torch", "onnx", "onnxruntime", "openvino", "onnxscript", "safetensors", "requests", "pooch"]
+LIMIT_S = 0.5
+
+IMPORTED = f"""
+import json, sys
+from edgecnn.cli import run
+code = run(sys.argv[1:])
+print(json.dumps([code, [name for name in {HEAVY} if name in sys.modules]]), file=sys.stderr)
+"""
+
+
+def test_help_is_immediate() -> None:
+    """In processor time, which other work on the machine leaves alone."""
+    before = _children_s()
+    done = subprocess.run([sys.executable, "-m", "edgecnn", "--help"], capture_output=True, text=True, check=True)
+    assert "Usage" in done.stdout
+    assert _children_s() - before <= LIMIT_S
+
+
+def _children_s() -> float:
+    used = resource.getrusage(resource.RUSAGE_CHILDREN)
+    return used.ru_utime + used.ru_stime
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        [],
+        ["--help"],
+        ["export", "--help"],
+        ["verify", "--help"],
+        ["predict", "--help"],
+        ["--version"],
+        ["list", "--json"],
+        ["doctor", "--json"],
+    ],
+    ids=" ".join,
+)
+def test_nothing_heavy_is_imported(arguments: list[str]) -> None:
+    done = subprocess.run([sys.executable, "-c", IMPORTED, *arguments], capture_output=True, text=True, check=True)
+    assert json.loads(done.stderr.splitlines()[-1]) == [0, []]
+    assert done.stdout
+
+
+def test_version(command: Command) -> None:
+    assert command("--version").out == f"{__version__}\n"
+
+
+def test_help_names_every_command(command: Command) -> None:
+    answer = command("--help")
+    assert (answer.code, answer.err) == (0, "")
+    for name in ("list", "export", "verify", "predict", "train", "doctor"):
+        assert name in answer.out
+    assert command() == answer  # as does the bare command

@@ -1,0 +1,148 @@
+"""What scripts read: one JSON document on stdout, the promised keys, and people's text elsewhere."""
+
+import contextlib
+import json
+import os
+import pty
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from edgecnn.pipeline import Exported
+from tests.cli.conftest import Answer, Command
+
+EXPORT = ("export", "mobilenetv1", "--weights", "random", "--size", "32", "--num-classes", "10")
+LABEL_KEYS = {"top1", "top1_reference", "top5", "drop_pp", "drop_ci95_pp", "mcnemar_p"}
+VERIFY_KEYS = {"n", "agreement", "sqnr_db", "cosine", "max_abs", "verdict", "stages"} | LABEL_KEYS
+
+
+def document(answer: Answer, code: int = 0) -> Any:
+    """The one document on stdout, with nothing on stderr."""
+    assert (answer.code, answer.err) == (code, "")
+    return json.loads(answer.out)
+
+
+def test_export(command: Command, tmp_path: Path) -> None:
+    out = tmp_path / "out"
+    found = document(command(*EXPORT, "--target", "onnx", "--out", out, "--json"))
+    assert {"artifact", "manifest", "target", "precision", "files", "elapsed_s", "stages"} <= found.keys()
+    assert found["artifact"] == str(out)
+    assert found["manifest"] == str(out / "manifest.json")
+    assert (found["target"], found["precision"]) == ("onnx", "fp32")
+    assert sorted(found["files"]) == sorted(str(path) for path in out.iterdir() if path.name != "manifest.json")
+    assert [set(stage) for stage in found["stages"]] == [{"name", "elapsed_s"}] * len(found["stages"])
+    assert abs(found["elapsed_s"] - sum(stage["elapsed_s"] for stage in found["stages"])) < 0.01
+    assert 0 < found["elapsed_s"] < 600
+
+
+def test_export_for_two_targets_writes_a_list(command: Command, tmp_path: Path) -> None:
+    targets = ("--target", "onnx", "--target", "openvino")
+    found = document(command(*EXPORT, *targets, "--out", tmp_path, "--json"))
+    assert [row["target"] for row in found] == ["onnx", "openvino"]
+    assert [row["artifact"] for row in found] == [str(tmp_path / "onnx"), str(tmp_path / "openvino")]
+
+
+def test_verify_with_labels(command: Command, artifact: Path, labelled: Path) -> None:
+    found = document(command("verify", artifact, "--images", labelled, "--json"))
+    assert found.keys() >= VERIFY_KEYS
+    assert found["n"] == 10
+    assert found["verdict"] in ("pass", "fail", "inconclusive")
+    low, high = found["drop_ci95_pp"]
+    assert low <= found["drop_pp"] <= high
+    assert found["top5"] >= found["top1"]
+    assert 0 < found["mcnemar_p"] <= 1
+    assert [stage["name"] for stage in found["stages"]] == ["eager", "folded", "onnx", "lowered", "compiled"]
+    assert all({"max_abs", "cosine", "sqnr_db", "agreement"} <= stage.keys() for stage in found["stages"])
+
+
+def test_verify_of_few_labels_is_inconclusive(command: Command, artifact: Path, labelled: Path) -> None:
+    found = document(command("verify", artifact, "--images", labelled, "--json"))
+    assert found["verdict"] == "inconclusive"
+    assert found["reasons"][0].startswith("inconclusive at n=10: drop +0.00 pp")
+
+
+@pytest.mark.parametrize("images", ["folder", "golden"])
+def test_verify_without_labels(command: Command, artifact: Path, photos: Path, images: str) -> None:
+    given = ["--images", str(photos)] if images == "folder" else []
+    found = document(command("verify", artifact, *given, "--json"))
+    assert found.keys() >= VERIFY_KEYS
+    assert {key: found[key] for key in LABEL_KEYS} == dict.fromkeys(LABEL_KEYS)
+    assert found["reference"] == ("eager" if images == "folder" else "golden")
+    assert found["verdict"] == "pass"
+
+
+def test_predict(command: Command, artifact: Path, photos: Path) -> None:
+    found = document(command("predict", artifact, photos / "0.jpg", photos / "1.jpg", "--json"))
+    assert [row["image"] for row in found] == [str(photos / "0.jpg"), str(photos / "1.jpg")]
+    for row in found:
+        assert [set(answer) for answer in row["top5"]] == [{"label", "index", "probability"}] * 5
+        odds = [answer["probability"] for answer in row["top5"]]
+        assert odds == sorted(odds, reverse=True)
+        assert 0 < sum(odds) <= 1.00001
+
+
+def test_list(command: Command) -> None:
+    found = document(command("list", "--json"))
+    assert len(found) == 17
+    for row in found:
+        assert {"name", "params", "macs", "input", "weights", "targets"} <= row.keys()
+        assert row["weights"][-1] == "random"
+        assert row["targets"] == ["onnx", "onnxruntime", "openvino"]
+    assert {row["name"]: row["params"] for row in found}["mobilenetv3_large"] == 5_483_032
+
+
+def test_doctor(command: Command) -> None:
+    found = document(command("doctor", "--json"))
+    assert {"edgecnn", "python", "machine", "extras"} <= found.keys()
+    for row in found["extras"]:
+        assert {"extra", "purpose", "installed", "missing", "install"} <= row.keys()
+        assert (row["install"] is None) == (not row["missing"])
+        assert row["install"] in (None, f"pip install 'edgecnn[{row['extra']}]'")
+
+
+def test_a_refusal_leaves_stdout_empty(command: Command, tmp_path: Path) -> None:
+    answer = command("verify", tmp_path / "none", "--json")
+    assert (answer.code, answer.out) == (7, "")
+    assert answer.err.startswith("edgecnn: ")
+    assert answer.err.count("\n") == 1
+
+
+def test_people_read_tables(command: Command, artifact: Path, photos: Path) -> None:
+    """Without --json: the same facts on stdout, nothing on stderr where nobody watches."""
+    answer = command("verify", artifact, "--images", photos)
+    assert (answer.code, answer.err) == (0, "")
+    for word in ("stage", "eager", "compiled", "SQNR", "pass against eager on 10 images"):
+        assert word in answer.out
+    answer = command("predict", artifact, photos / "0.jpg")
+    assert (answer.code, answer.err) == (0, "")
+    assert "0.jpg" in answer.out
+    for name in ("list", "doctor"):
+        answer = command(name)
+        assert (answer.code, answer.err) == (0, "")
+    assert "\x1b" not in answer.out
+
+
+@pytest.mark.parametrize("arguments", [["--json"], []])
+def test_a_terminal_gets_bars_and_a_pipe_none(
+    tiny_export: Callable[..., Exported], photos: Path, arguments: list[str]
+) -> None:
+    folder = tiny_export("onnx", "fp32").artifact.folder
+    here, there = pty.openpty()
+    line = [sys.executable, "-m", "edgecnn", "verify", str(folder), "--images", str(photos), *arguments]
+    with subprocess.Popen(line, stdout=subprocess.PIPE, stderr=there, text=True) as verifying:
+        os.close(there)
+        seen = b""
+        with contextlib.suppress(OSError):  # how Linux says that the other end is closed
+            while block := os.read(here, 65536):
+                seen += block
+        os.close(here)
+        stdout, _ = verifying.communicate(timeout=300)
+    assert verifying.returncode == 0
+    assert b"10/10" in seen
+    assert "10/10" not in stdout
+    if arguments:
+        json.loads(stdout)

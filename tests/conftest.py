@@ -1,0 +1,81 @@
+"""What all tests share: one thread, and small exports that are made once."""
+
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from threadpoolctl import threadpool_limits
+
+from edgecnn.graph.fold import fold
+from edgecnn.graph.graph import Graph
+from edgecnn.graph.to_onnx import to_onnx
+from edgecnn.models.registry import find_model
+from edgecnn.models.weights import load_model
+from edgecnn.pipeline import Exported, export
+from edgecnn.quant.calibrate import observe_ranges
+from edgecnn.quant.placement import place
+from edgecnn.quant.table import QuantizerTable, make_table
+from edgecnn.request import ExportRequest
+
+TINY = {"model": "mobilenetv3_small", "size": (32, 32), "num_classes": 10, "weights": "random"}
+
+
+@pytest.fixture(scope="session", autouse=True)
+def one_torch_thread() -> Iterator[None]:
+    """More threads only wait for one another on networks this small."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    with threadpool_limits(1):
+        yield
+    torch.set_num_threads(before)
+
+
+@pytest.fixture(scope="session")
+def tiny_graph() -> Callable[..., Graph]:
+    """``tiny_graph(model, side)``: the folded FP32 graph of a random model of ten classes, made once per session."""
+    made: dict[tuple[str, int], Graph] = {}
+
+    def get(model: str = "mobilenetv3_small", side: int = 32) -> Graph:
+        if (model, side) not in made:
+            loaded = load_model(find_model(model), "random", 10)
+            made[model, side] = to_onnx(fold(loaded.model), 3, side, side)
+        return made[model, side]
+
+    return get
+
+
+@pytest.fixture(scope="session")
+def tiny_table(tiny_graph: Callable[..., Graph]) -> Callable[..., QuantizerTable]:
+    """``tiny_table(model, side)``: the quantizer table of ``tiny_graph(model, side)``, from ranges over noise."""
+    made: dict[tuple[str, int], QuantizerTable] = {}
+
+    def get(model: str = "mobilenetv3_small", side: int = 32) -> QuantizerTable:
+        if (model, side) not in made:
+            graph = tiny_graph(model, side)
+            noise = np.random.default_rng(0).normal(0, 1, (8, 3, side, side)).astype(np.float32)
+            placement = place(graph)
+            made[model, side] = make_table(graph, placement, observe_ranges(graph, placement.roles, [noise]))
+        return made[model, side]
+
+    return get
+
+
+@pytest.fixture(scope="session")
+def tiny_export(tmp_path_factory: pytest.TempPathFactory) -> Callable[..., Exported]:
+    """``tiny_export(target, precision, **request)``: a published artifact of a random model, made once per session.
+
+    Copy its folder before changing anything in it.
+    """
+    made: dict[str, Exported] = {}
+
+    def get(target: str = "onnx", precision: str = "fp32", **request: object) -> Exported:
+        wanted = {**TINY, "target": target, "precision": precision, **request}
+        key = repr(sorted(wanted.items()))
+        if key not in made:
+            out: Path = tmp_path_factory.mktemp("artifact") / "out"
+            made[key] = export(ExportRequest(**wanted, out=out))  # type: ignore[arg-type]  # checked by the dataclass
+        return made[key]
+
+    return get

@@ -1,0 +1,159 @@
+"""What every target promises, at every precision; a new one joins by its line in the registry."""
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import onnx
+import pytest
+
+from edgecnn.artifact import load_artifact
+from edgecnn.data.preprocess import Float
+from edgecnn.errors import BuildError, InputError
+from edgecnn.graph.graph import Graph, with_batch
+from edgecnn.names import INPUT, OUTPUT
+from edgecnn.recipe import Gate
+from edgecnn.targets.base import Session
+from edgecnn.verify.golden import read_golden
+from edgecnn.verify.parity import compare
+from edgecnn.verify.policy import Verdict, judge
+from tests.contract.conftest import Case
+
+EXPECTED = "expected (1, 3, 32, 32) float32"
+NOT_FINITE = "image holds NaN or infinite values, expected finite ones; is the picture normalised?"
+INT8_SQNR_DB = 10.0  # what min-max INT8 keeps of a random network at the very least; wrong scales give less than 3
+
+# Runtimes disagree on all of these: OpenVINO takes float64 and launders NaN, ONNX Runtime reports in its own words.
+BAD_INPUTS: dict[str, tuple[Callable[[Float], object], str]] = {
+    "float64": (lambda x: x.astype(np.float64), f"image is (1, 3, 32, 32) float64, {EXPECTED}"),
+    "float16": (lambda x: x.astype(np.float16), f"image is (1, 3, 32, 32) float16, {EXPECTED}"),
+    "uint8": (lambda x: x.astype(np.uint8), f"image is (1, 3, 32, 32) uint8, {EXPECTED}"),
+    "channels last": (lambda x: x.transpose(0, 2, 3, 1), f"image is (1, 32, 32, 3) float32, {EXPECTED}"),
+    "no batch axis": (lambda x: x[0], f"image is (3, 32, 32) float32, {EXPECTED}"),
+    "one axis more": (lambda x: x[None], f"image is (1, 1, 3, 32, 32) float32, {EXPECTED}"),
+    "other height": (lambda x: x[:, :, :31], f"image is (1, 3, 31, 32) float32, {EXPECTED}"),
+    "grey": (lambda x: x[:, :1], f"image is (1, 1, 32, 32) float32, {EXPECTED}"),
+    "batch of two": (lambda x: np.concatenate([x, x]), f"image is (2, 3, 32, 32) float32, {EXPECTED}"),
+    "empty batch": (lambda x: x[:0], f"image is (0, 3, 32, 32) float32, {EXPECTED}"),
+    "NaN": (lambda x: np.where(x == x.max(), np.nan, x).astype(np.float32), NOT_FINITE),
+    "infinite": (lambda x: np.where(x == x.min(), -np.inf, x).astype(np.float32), NOT_FINITE),
+}
+
+
+@pytest.mark.parametrize("kind", BAD_INPUTS)
+def test_bad_inputs_are_refused_in_the_same_words_everywhere(session: Session, images: Float, kind: str) -> None:
+    spoil, text = BAD_INPUTS[kind]
+    with pytest.raises(InputError) as caught:
+        session.run(spoil(images[:1]))  # type: ignore[arg-type]  # that is the point
+    assert str(caught.value) == text
+
+
+def test_answers_agree_with_the_float_reference(case: Case, session: Session, images: Float) -> None:
+    reference = read_golden(case.artifact).logits
+    parity = compare(reference, session.run_all(images))
+    if case.precision == "int8":
+        assert parity.sqnr_db > INT8_SQNR_DB
+    else:
+        gate = Gate(**case.artifact.manifest["gate"])
+        judgement = judge(case.precision, parity, float(np.abs(reference).max()), None, gate)
+        assert judgement.verdict is Verdict.PASS, judgement.reasons
+
+
+def test_int8_is_really_quantized(case: Case) -> None:
+    ops = [node.op_type for node in case.graph.nodes]
+    convolutions = ops.count("Conv") + ops.count("Gemm")
+    assert (ops.count("DequantizeLinear") > convolutions) == (case.precision == "int8")
+
+
+def test_answers_are_logits_of_the_interface(case: Case, session: Session, images: Float) -> None:
+    logits = session.run(images[:1])
+    assert logits.shape == (1, case.artifact.interface.classes)
+    assert logits.dtype == np.float32
+
+
+def test_answers_are_the_callers_own(session: Session, images: Float) -> None:
+    first = session.run(images[:1])
+    kept = first.copy()
+    second = session.run(images[1:2])
+    assert not np.array_equal(first, second)
+    np.testing.assert_array_equal(first, kept)
+    first[:] = 0  # nor does writing to it reach the session
+    np.testing.assert_array_equal(session.run(images[:1]), kept)
+
+
+def test_inputs_are_left_alone(session: Session, images: Float) -> None:
+    image = images[:1].copy()
+    session.run(image)
+    np.testing.assert_array_equal(image, images[:1])
+
+
+def test_an_input_may_be_a_view(session: Session, images: Float) -> None:
+    view = np.asfortranarray(images[:1])
+    np.testing.assert_array_equal(session.run(view), session.run(images[:1]))
+
+
+def test_a_static_batch_answers_any_number_of_images(
+    open_with_batch: Callable[[int | None], Session], session: Session, images: Float
+) -> None:
+    three = open_with_batch(3)
+    alone = np.concatenate([session.run(image[None]) for image in images[:5]])
+    np.testing.assert_allclose(three.run_all(images[:5]), alone, rtol=1e-3, atol=1e-5 + 1e-3 * np.abs(alone).max())
+    with pytest.raises(InputError, match=r"image is \(1, 3, 32, 32\) float32, expected \(3, 3, 32, 32\) float32"):
+        three.run(images[:1])
+
+
+def test_a_dynamic_batch_takes_what_comes(
+    open_with_batch: Callable[[int | None], Session], session: Session, images: Float
+) -> None:
+    dynamic = open_with_batch(None)
+    alone = np.concatenate([session.run(image[None]) for image in images[:4]])
+    for count in (1, 4, 2):
+        answers = dynamic.run(images[:count])
+        assert answers.shape[0] == count
+        np.testing.assert_allclose(answers, alone[:count], rtol=1e-3, atol=1e-5 + 1e-3 * np.abs(alone).max())
+    with pytest.raises(InputError, match=r"image is \(2, 3, 32, 31\) float32, expected \(N, 3, 32, 32\) float32"):
+        dynamic.run(images[:2, :, :, :31])
+
+
+def test_the_same_graph_gives_the_same_bytes(case: Case) -> None:
+    graph = with_batch(case.graph, 1)
+    first, second = case.target.build(graph), case.target.build(graph)
+    assert first == second
+    published = {suffix: path.read_bytes() for suffix, path in case.artifact.model_files().items()}
+    assert first == published
+
+
+def test_published_files_load_again(case: Case, session: Session, images: Float) -> None:
+    artifact = load_artifact(case.artifact.folder)
+    assert artifact.files == case.artifact.files
+    assert artifact.manifest == json.loads(json.dumps(case.artifact.manifest))  # where tuples are lists
+    again = case.target.open(artifact.model_files(), artifact.interface)
+    np.testing.assert_array_equal(again.run_all(images), session.run_all(images))
+
+
+def test_tensors_keep_their_names(case: Case) -> None:
+    content = b"".join(path.read_bytes() for path in case.artifact.model_files().values())
+    assert INPUT.encode() in content
+    assert OUTPUT.encode() in content
+
+
+def test_a_foreign_operator_is_refused(case: Case) -> None:
+    model = case.graph.copy()
+    model.graph.node[-1].op_type = "NoSuchOperator"
+    with pytest.raises(BuildError, match="refuses the graph"):
+        case.target.build(Graph(model))
+
+
+def test_files_that_are_no_model_are_refused(case: Case, tmp_path: Path) -> None:
+    files = {}
+    for suffix in case.artifact.model_files():
+        files[suffix] = tmp_path / f"model{suffix}"
+        files[suffix].write_bytes(b"no model")
+    with pytest.raises(BuildError, match="refuses the"):
+        case.target.open(files, case.artifact.interface)
+
+
+def test_an_empty_graph_is_refused(case: Case) -> None:
+    with pytest.raises(BuildError, match="refuses the graph"):
+        case.target.build(Graph(onnx.ModelProto()))

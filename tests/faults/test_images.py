@@ -1,0 +1,200 @@
+"""Pictures and image sets that cannot be used: one line that names the file, and nothing is ever skipped."""
+
+import io
+import os
+import struct
+import subprocess
+import sys
+import zlib
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from edgecnn.data.images import read_picture
+from edgecnn.errors import InputError
+from tests.faults.conftest import EXPORT, Refused, powerless
+
+
+def png_header(width: int, height: int) -> bytes:
+    """A PNG that claims a size and holds next to nothing."""
+
+    def chunk(kind: bytes, content: bytes) -> bytes:
+        return struct.pack(">I", len(content)) + kind + content + struct.pack(">I", zlib.crc32(kind + content))
+
+    header = struct.pack(">IIBBBBB", width, height, 8, 2, 0, 0, 0)
+    pixels = zlib.compress(b"\0" * 10_000)
+    return b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", header) + chunk(b"IDAT", pixels) + chunk(b"IEND", b"")
+
+
+def encoded(kind: str) -> bytes:
+    buffer = io.BytesIO()
+    Image.fromarray(np.arange(48 * 40 * 3, dtype=np.uint8).reshape(40, 48, 3)).save(buffer, kind)
+    return buffer.getvalue()
+
+
+BROKEN: dict[str, tuple[Callable[[bytes], bytes], str]] = {
+    "zero bytes": (lambda good: b"", "not a readable JPEG or PNG image (the file is empty)"),
+    "truncated": (lambda good: good[: len(good) // 2], "not a readable JPEG or PNG image ("),
+    "header only": (lambda good: good[:20], "not a readable JPEG or PNG image ("),
+    "truncated PNG": (lambda good: encoded("PNG")[:-40], "not a readable JPEG or PNG image ("),
+    "text": (lambda good: b"no picture at all", "not a readable JPEG or PNG image (unknown format)"),
+    "FITS": (lambda good: b"SIMPLE  =                    T".ljust(2880), "JPEG or PNG image (unknown format)"),
+    "EPS": (lambda good: b"%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 9 9\n", "JPEG or PNG image (unknown format)"),
+    "PDF": (lambda good: b"%PDF-1.7\n", "not a readable JPEG or PNG image (unknown format)"),
+    "GIF": (lambda good: encoded("GIF"), "not a readable JPEG or PNG image (unknown format)"),
+    "TIFF": (lambda good: encoded("TIFF"), "not a readable JPEG or PNG image (unknown format)"),
+    "20000²": (lambda good: png_header(20_000, 20_000), "too large, "),
+    "10000²": (lambda good: png_header(10_000, 10_000), "too large, "),
+    "8001²": (lambda good: png_header(8_001, 8_001), "too large, 8001×8001 pixels; at most 64,000,000 pixels"),
+}
+
+
+@pytest.mark.parametrize("kind", BROKEN)
+def test_F16_one_broken_image_among_ten_stops_verify(refused: Refused, artifact: Path, images: Path, kind: str) -> None:
+    spoil, text = BROKEN[kind]
+    broken = images / "3.jpg"
+    broken.write_bytes(spoil(broken.read_bytes()))
+    line = refused(3, "verify", artifact, "--images", images)
+    assert f"{broken}: " in line
+    assert text in line
+
+
+@pytest.mark.parametrize("kind", ["truncated", "20000²", "FITS"])
+def test_F16_a_broken_image_stops_predict(refused: Refused, artifact: Path, images: Path, kind: str) -> None:
+    spoil, text = BROKEN[kind]
+    broken = images / "3.jpg"
+    broken.write_bytes(spoil(broken.read_bytes()))
+    assert text in refused(3, "predict", artifact, images / "0.jpg", broken)
+
+
+def test_F16_a_broken_image_stops_calibration(refused: Refused, images: Path, tmp_path: Path) -> None:
+    (images / "3.jpg").write_bytes((images / "3.jpg").read_bytes()[:400])
+    out = tmp_path / "out"
+    line = refused(3, *EXPORT, "--target", "onnx", "--int8", "--calib", images, "--out", out)
+    assert f"{images / '3.jpg'}: not a readable JPEG or PNG image (" in line
+    assert not out.exists()
+
+
+@pytest.mark.parametrize("suffix", ["JPEG", "PNG"])
+def test_F16_random_damage_is_refused_or_decoded(tmp_path: Path, suffix: str) -> None:
+    good = encoded(suffix)
+    random = np.random.default_rng(16)
+    file = tmp_path / "picture"
+    for _ in range(200):
+        spoilt = bytearray(good)
+        for position in random.integers(0, len(good), 2):
+            spoilt[position] ^= 1 << int(random.integers(8))
+        file.write_bytes(spoilt[: None if random.integers(2) else random.integers(len(good))])
+        try:
+            picture = read_picture(file)
+        except InputError as error:
+            assert str(error).startswith(f"{file}: ")  # noqa: PT017 - anything else it raises fails the test
+        else:
+            assert picture.ndim == 3
+            assert picture.dtype == np.uint8
+
+
+@pytest.mark.parametrize("side", [10_000, 20_000, 60_000])
+def test_F17_a_bomb_takes_no_memory(tmp_path: Path, side: int) -> None:
+    bomb = tmp_path / "bomb.png"
+    bomb.write_bytes(png_header(side, side))
+    code = (
+        "import sys; from pathlib import Path; from edgecnn.data.images import read_picture\n"
+        "from edgecnn.errors import InputError\n"
+        "import resource; before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss\n"
+        "try: read_picture(Path(sys.argv[1]))\n"
+        "except InputError as error: print('refused', resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before)\n"
+    )
+    done = subprocess.run([sys.executable, "-c", code, bomb], capture_output=True, text=True, check=True)
+    word, grown_kib = done.stdout.split()
+    assert word == "refused"
+    assert int(grown_kib) < 20_000
+
+
+def test_F19_an_empty_folder_is_refused(refused: Refused, artifact: Path, tmp_path: Path) -> None:
+    empty, out = tmp_path / "empty", tmp_path / "out"
+    empty.mkdir()
+    line = refused(3, *EXPORT, "--target", "onnx", "--int8", "--calib", empty, "--out", out)
+    assert f"{empty}: holds no JPEG or PNG images; give at least one" in line
+    assert not out.exists()
+
+
+def test_F19_too_few_images_are_refused(refused: Refused, images: Path, tmp_path: Path) -> None:
+    for index in range(3):
+        (images / f"{index}.jpg").unlink()
+    line = refused(3, *EXPORT, "--target", "onnx", "--int8", "--calib", images, "--out", tmp_path / "out")
+    assert "7 images, at least 8 are needed to calibrate" in line
+
+
+def test_F19_a_missing_folder_is_refused(refused: Refused, artifact: Path, tmp_path: Path) -> None:
+    assert "no such folder or CSV file" in refused(3, "verify", artifact, "--images", tmp_path / "none")
+
+
+@pytest.mark.parametrize("name", ["notes.txt", "photo.webp", "archive.zip"])
+def test_nothing_in_a_folder_is_skipped(refused: Refused, artifact: Path, images: Path, name: str) -> None:
+    (images / name).write_bytes(b"something")
+    line = refused(3, "verify", artifact, "--images", images)
+    assert f"{images / name}: only .jpg, .jpeg, .png files are read; move other files out" in line
+
+
+def test_a_dangling_link_is_not_skipped(refused: Refused, artifact: Path, images: Path) -> None:
+    (images / "5a.jpg").symlink_to("gone.jpg")
+    assert "5a.jpg: cannot be read (No such file or directory)" in refused(3, "verify", artifact, "--images", images)
+
+
+def test_a_pipe_does_not_hang(refused: Refused, artifact: Path, images: Path) -> None:
+    os.mkfifo(images / "5a.jpg")
+    assert "5a.jpg: is no file" in refused(3, "verify", artifact, "--images", images)
+    assert "5a.jpg: is no file" in refused(3, "predict", artifact, images / "5a.jpg")
+
+
+def test_folders_inside_class_folders_are_not_skipped(refused: Refused, artifact: Path, images: Path) -> None:
+    deep = images.parent / "deep"
+    (deep / "0").mkdir(parents=True)
+    images.rename(deep / "0" / "more")
+    assert "a folder inside a class's folder" in refused(3, "verify", artifact, "--images", deep)
+
+
+def test_an_unreadable_image_is_refused(open_folder: Path, photos: Path) -> None:
+    picture = open_folder / "secret.jpg"
+    picture.write_bytes((photos / "0.jpg").read_bytes())
+    picture.chmod(0)
+    with powerless(), pytest.raises(InputError, match=r"secret\.jpg: .*Permission denied"):
+        read_picture(picture)
+
+
+def test_a_missing_image_is_refused(refused: Refused, artifact: Path, images: Path) -> None:
+    assert f"{images / 'none.jpg'}: no such image" in refused(3, "predict", artifact, images / "none.jpg")
+    assert f"{images}: is no file" in refused(3, "predict", artifact, images)
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("", "expected a CSV file with the header path,label"),
+        ("file,class\n0.jpg,1\n", "expected a CSV file with the header path,label"),
+        ("path,label\n", "lists no images"),
+        ("path,label\n0.jpg,10\n", "label '10' of 0.jpg is neither a class name nor an index below 10"),
+        ("path,label\n0.jpg,-1\n", "label '-1' of 0.jpg is neither a class name nor an index below 10"),
+        ("path,label\n0.jpg,cat\n", "label 'cat' of 0.jpg is neither a class name nor an index below 10"),
+        (f"path,label\n0.jpg,{'9' * 5000}\n", "is neither a class name nor an index below 10"),
+        ("path,label\n0.jpg,1\n1.jpg,\n", "1 of 2 images have no label, first"),
+        ("path,label\nnone.jpg,1\n", "none.jpg: cannot be read (No such file or directory)"),
+        ("path,label\n0.jpg,1,2\n", "row 2 has more values than its header"),
+        ("label,path\n1\n", "row 2 has fewer values than its header"),
+        ("path,label\n.,1\n", ": is no file; give JPEG or PNG images"),
+        ("path,label\n/dev/zero,1\n", "/dev/zero: is no file; give JPEG or PNG images"),
+        ("path,label\na\0b.jpg,1\n", "no such image"),
+        ('path,label\n"0.jpg,1\n', "not a readable CSV file ("),
+        ("\udcff\udcfe", "not a readable CSV file ("),
+    ],
+)
+def test_a_bad_list_of_images_is_refused(
+    refused: Refused, artifact: Path, images: Path, text: str, message: str
+) -> None:
+    listing = images / "list.csv"
+    listing.write_bytes(text.encode(errors="surrogateescape"))
+    assert message in refused(3, "verify", artifact, "--images", listing)

@@ -1,0 +1,153 @@
+"""One table, three spellings: the same codes and scales, and the nodes where each runtime wants them."""
+
+from collections.abc import Callable
+
+import numpy as np
+import pytest
+from numpy.typing import NDArray
+
+from edgecnn.graph.graph import Graph, with_batch
+from edgecnn.graph.session import inference_session
+from edgecnn.quant.lower.profiles import ONNXRUNTIME, OPENVINO, PORTABLE
+from edgecnn.quant.lower.qdq import Profile, lower
+from edgecnn.quant.placement import Role, skip_input
+from edgecnn.quant.table import QuantizerTable
+
+MODELS = ["mobilenetv2", "mobilenetv3_small", "efficientnet_b0"]
+PROFILES = [OPENVINO, PORTABLE, ONNXRUNTIME]
+TinyGraph = Callable[..., Graph]
+TinyTable = Callable[..., QuantizerTable]
+
+name_each = pytest.mark.parametrize("name", MODELS)
+profile_each = pytest.mark.parametrize("profile", PROFILES, ids=lambda profile: profile.name)
+
+
+@name_each
+@profile_each
+def test_codes_and_scales_are_the_tables_own(
+    tiny_graph: TinyGraph, tiny_table: TinyTable, name: str, profile: Profile
+) -> None:
+    graph, table = tiny_graph(name), tiny_table(name)
+    weights = lower(graph, table, profile).weights
+    for key, quantizer in table.weights.items():
+        np.testing.assert_array_equal(weights[f"{key}/codes"], quantizer.codes)
+        np.testing.assert_array_equal(weights[f"{key}/scale"], quantizer.scale)
+        assert not weights[f"{key}/zero_point"].any()
+        assert key not in weights  # the float weight is gone
+    present = 0
+    for key, activation in table.activations.items():
+        if f"{key}/scale" in weights:
+            present += 1
+            assert activation.roles & profile.roles
+            assert weights[f"{key}/scale"] == np.float32(activation.scale)
+            assert weights[f"{key}/scale"].dtype == np.float32
+            assert weights[f"{key}/zero_point"] == activation.zero_point
+            assert weights[f"{key}/zero_point"].dtype == np.uint8
+    assert present == sum(bool(activation.roles & profile.roles) for activation in table.activations.values())
+
+
+@name_each
+@profile_each
+def test_biases_are_the_tables_own_in_the_runtimes_type(
+    tiny_graph: TinyGraph, tiny_table: TinyTable, name: str, profile: Profile
+) -> None:
+    graph, table = tiny_graph(name), tiny_table(name)
+    weights = lower(graph, table, profile).weights
+    for layer in table.layers:
+        bias = table.biases[layer.bias]
+        if not profile.int32_bias:
+            np.testing.assert_array_equal(weights[layer.bias], bias)
+            continue
+        codes, step = weights[f"{layer.bias}/codes"], weights[f"{layer.bias}/scale"]
+        assert codes.dtype == np.int32
+        np.testing.assert_array_equal(
+            step, np.float32(table.activations[layer.input].scale) * table.weights[layer.weight].scale
+        )
+        real = codes.astype(np.float64) * step.astype(np.float64)
+        assert (np.abs(real - bias) <= step.astype(np.float64) / 2 + 1e-6 * np.abs(bias)).all()
+
+
+@name_each
+def test_openvino_has_nothing_between_a_layer_and_its_activation(
+    tiny_graph: TinyGraph, tiny_table: TinyTable, name: str
+) -> None:
+    graph, table = tiny_graph(name), tiny_table(name)
+    lowered = lower(graph, table, OPENVINO)
+    for layer in table.layers:
+        before = {node.name for node in graph.consumers.get(layer.node, [])}
+        after = {node.name for node in lowered.consumers.get(layer.node, [])}
+        if Role.INPUT in getattr(table.activations.get(layer.node), "roles", ()):
+            after -= {f"{layer.node}/QuantizeLinear"}  # a linear bottleneck's output, which feeds the next layer
+            assert after <= before
+        else:
+            assert after == before
+
+
+@name_each
+def test_openvino_adds_a_float_convolution_to_a_quantized_skip(
+    tiny_graph: TinyGraph, tiny_table: TinyTable, name: str
+) -> None:
+    graph = tiny_graph(name)
+    lowered = lower(graph, tiny_table(name), OPENVINO)
+    originals = {node.name: node for node in graph.nodes}
+    for node in lowered.nodes:
+        if node.op_type == "Add":
+            skip = skip_input(graph, originals[node.name])
+            assert f"{skip}/DequantizeLinear" in node.input
+            assert sum(name.endswith("/DequantizeLinear") for name in node.input) == 1
+
+
+@name_each
+def test_onnx_runtime_writes_codes_behind_every_layer_and_reads_them_in_every_add(
+    tiny_graph: TinyGraph, tiny_table: TinyTable, name: str
+) -> None:
+    graph, table = tiny_graph(name), tiny_table(name)
+    lowered = lower(graph, table, ONNXRUNTIME)
+    for node in lowered.nodes:
+        if node.op_type == "Add":
+            assert all(source.endswith("/DequantizeLinear") for source in node.input)
+    layers = {layer.node: layer for layer in table.layers}
+    for node in lowered.nodes:
+        layer = layers.get(node.name)
+        if layer is not None:
+            sources = [layer.input, layer.weight, layer.bias]
+            assert list(node.input) == [f"{source}/DequantizeLinear" for source in sources]
+    for key in table.activations:
+        assert [node.op_type for node in lowered.consumers[key]] == ["QuantizeLinear"]
+
+
+def test_the_portable_graph_is_openvinos(tiny_graph: TinyGraph, tiny_table: TinyTable) -> None:
+    graph, table = tiny_graph(), tiny_table()
+    assert lower(graph, table, PORTABLE).content == lower(graph, table, OPENVINO).content
+
+
+@name_each
+@profile_each
+def test_lowering_leaves_the_graph_alone_and_repeats_its_bytes(
+    tiny_graph: TinyGraph, tiny_table: TinyTable, name: str, profile: Profile
+) -> None:
+    graph, table = tiny_graph(name), tiny_table(name)
+    before = graph.model.SerializeToString(deterministic=True)
+    first, second = lower(graph, table, profile), lower(graph, table, profile)
+    assert first.content == second.content
+    assert graph.model.SerializeToString(deterministic=True) == before
+
+
+def run(graph: Graph, images: NDArray[np.float32]) -> NDArray[np.float32]:
+    session = inference_session(with_batch(graph, None).content, optimize=False)
+    logits: NDArray[np.float32] = session.run(["logits"], {"image": images})[0]
+    return logits
+
+
+@name_each
+@profile_each
+def test_the_lowered_graph_still_answers_like_the_float_one(
+    tiny_graph: TinyGraph, tiny_table: TinyTable, name: str, profile: Profile
+) -> None:
+    """A wiring mistake, such as a skip that reads another tensor's codes, leaves nothing of the signal."""
+    graph, table = tiny_graph(name), tiny_table(name)
+    images = np.random.default_rng(0).normal(0, 1, (8, 3, 32, 32)).astype(np.float32)
+    want, got = run(graph, images), run(lower(graph, table, profile), images)
+    centred = want - want.mean(axis=0), got - got.mean(axis=0)
+    correlation = (centred[0] * centred[1]).sum() / np.sqrt((centred[0] ** 2).sum() * (centred[1] ** 2).sum())
+    assert correlation > 0.8

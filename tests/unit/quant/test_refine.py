@@ -1,0 +1,105 @@
+"""Refinement: every layer keeps its FP32 channel means, and rounding for real inputs errs less than to the nearest."""
+
+from collections.abc import Callable
+
+import numpy as np
+import pytest
+from numpy.typing import NDArray
+
+from edgecnn.errors import InputError
+from edgecnn.graph.graph import Graph
+from edgecnn.quant.calibrate import channel_means, observe_means, observe_ranges
+from edgecnn.quant.lower.profiles import OPENVINO
+from edgecnn.quant.lower.qdq import lower
+from edgecnn.quant.refine import refine
+from edgecnn.quant.table import QuantizerTable
+
+TinyGraph = Callable[..., Graph]
+TinyTable = Callable[..., QuantizerTable]
+
+
+def noise(count: int) -> NDArray[np.float32]:
+    return np.random.default_rng(1).normal(0, 1, (count, 3, 32, 32)).astype(np.float32)
+
+
+def mean_errors(graph: Graph, table: QuantizerTable, images: NDArray[np.float32]) -> list[float]:
+    """The largest error of a channel's mean, of each INT8 layer, as a share of the layer's largest mean."""
+    outputs = ["logits" if layer.node.startswith("classifier.3") else layer.node for layer in table.layers]
+    want = observe_means(graph, outputs, [images])
+    got = observe_means(lower(graph, table, OPENVINO), outputs, [images])
+    return [float(np.abs(want[name] - got[name]).max() / np.abs(want[name]).max()) for name in outputs]
+
+
+@pytest.fixture(scope="module")
+def refined(tiny_graph: TinyGraph, tiny_table: TinyTable) -> QuantizerTable:
+    return refine(tiny_graph(), tiny_table(), noise(8))
+
+
+def test_every_layer_has_its_fp32_channel_means_again(
+    tiny_graph: TinyGraph, tiny_table: TinyTable, refined: QuantizerTable
+) -> None:
+    before, after = (mean_errors(tiny_graph(), table, noise(8)) for table in (tiny_table(), refined))
+    # What is left are codes at the edge between two, which other kernels' sums round the other way, and which add up.
+    assert np.mean(after[:10]) < np.mean(before[:10]) / 6
+    assert np.mean(after) < np.mean(before) / 2
+    assert max(after) < 0.1
+
+
+def test_refinement_changes_codes_and_biases_alone(
+    tiny_graph: TinyGraph, tiny_table: TinyTable, refined: QuantizerTable
+) -> None:
+    table = tiny_table()
+    assert refined.activations == table.activations
+    assert refined.layers == table.layers
+    assert set(refined.biases) == set(table.biases)
+    for layer in table.layers:
+        # The given table is not touched.
+        np.testing.assert_array_equal(table.biases[layer.bias], tiny_graph().weights[layer.bias])
+        assert refined.biases[layer.bias].dtype == np.float32
+        np.testing.assert_array_equal(refined.weights[layer.weight].scale, table.weights[layer.weight].scale)
+        assert int(np.abs(refined.weights[layer.weight].codes.astype(np.int64)).max()) <= 127
+
+
+def test_refining_twice_gives_the_same_table_and_counts_its_layers(
+    tiny_graph: TinyGraph, tiny_table: TinyTable, refined: QuantizerTable
+) -> None:
+    seen: list[None] = []
+    again = refine(tiny_graph(), tiny_table(), noise(8), lambda: seen.append(None))
+    assert len(seen) == len(refined.layers)
+    for name, quantizer in refined.weights.items():
+        np.testing.assert_array_equal(again.weights[name].codes, quantizer.codes)
+    for name, bias in refined.biases.items():
+        np.testing.assert_array_equal(again.biases[name], bias)
+
+
+# What the ranges and means are made from
+
+
+def test_ranges_and_means_are_those_of_all_batches(tiny_graph: TinyGraph) -> None:
+    graph, images = tiny_graph(), noise(7)
+    tensors = ["image", "features.0.0/Conv", "logits"]
+    whole = observe_ranges(graph, tensors, [images])
+    parts = observe_ranges(graph, tensors, [images[:4], images[4:6], images[6:]])
+    for name in tensors:
+        np.testing.assert_allclose(parts[name], whole[name], rtol=1e-5)
+    assert whole["image"] == (images.min(), images.max())
+    means = observe_means(graph, tensors, [images[:4], images[4:]])
+    np.testing.assert_allclose(means["image"], images.mean(axis=(0, 2, 3), dtype=np.float64), atol=1e-6)
+    assert means["logits"].shape == (10,)
+
+
+def test_channel_means_by_hand() -> None:
+    value = np.array([[[1, 3], [0, 8]], [[5, 7], [2, 2]]], np.float32)
+    np.testing.assert_array_equal(channel_means(value), [4, 3])
+
+
+def test_ranges_of_nothing_are_refused(tiny_graph: TinyGraph) -> None:
+    with pytest.raises(InputError, match="0 images"):
+        observe_ranges(tiny_graph(), ["image"], [])
+
+
+def test_values_that_are_not_finite_are_refused_by_name(tiny_graph: TinyGraph) -> None:
+    images = noise(1)
+    images[0, 0, 0, 0] = np.inf
+    with pytest.raises(InputError, match=r"tensor '(image|logits)' is not finite"):
+        observe_ranges(tiny_graph(), ["image", "logits"], [images])

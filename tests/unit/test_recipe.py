@@ -1,0 +1,101 @@
+"""Recipes are data: every shipped one is complete, and a mistake in one is refused by name."""
+
+from pathlib import Path
+
+import pytest
+
+from edgecnn.data.preprocess import INTERPOLATIONS
+from edgecnn.data.sets import shipped_sets
+from edgecnn.errors import InputError
+from edgecnn.models.registry import MODELS
+from edgecnn.models.sources import sources
+from edgecnn.recipe import Gate, load_labels, load_recipe, shipped
+
+GOOD = """
+model = "tiny"
+[imagenet]
+labels = "imagenet"
+calibration = "photographs"
+[imagenet.preprocess]
+height = 224
+width = 192
+crop = 0.875
+interpolation = "bilinear"
+mean = [0.5, 0.5, 0.5]
+std = [0.25, 0.25, 0.25]
+"""
+
+
+def test_there_is_one_recipe_per_model() -> None:
+    assert {path.stem for path in shipped("export").glob("*.toml")} == set(MODELS)
+
+
+@pytest.mark.parametrize("name", MODELS)
+def test_every_recipe_names_things_that_exist(name: str) -> None:
+    recipe = load_recipe(name)
+    assert recipe.model == name
+    assert recipe.weights is None or recipe.weights in ("builtin", *sources(name))
+    assert 0 < recipe.gate.max_drop_pp <= 5
+    assert 0.5 < recipe.gate.min_agreement <= 1
+    assert 0 < recipe.gate.max_kl <= 1
+    for data in filter(None, (recipe.imagenet, recipe.builtin)):
+        how = data.preprocess
+        assert load_labels(data.labels)
+        assert data.calibration in shipped_sets()
+        assert data.evaluation is None or data.evaluation in shipped_sets()
+        assert data.evaluation != data.calibration
+        assert how.interpolation in INTERPOLATIONS
+        assert 0 < how.crop <= 1
+        assert len(how.mean) == len(how.std) == 3
+        assert min(how.std) > 0
+        assert min(how.height, how.width) >= 32
+    assert recipe.imagenet.preprocess.height == recipe.imagenet.preprocess.width == MODELS[name].size
+
+
+@pytest.mark.parametrize("name", MODELS)
+def test_builtin_weights_have_their_own_contract(name: str) -> None:
+    recipe = load_recipe(name)
+    assert recipe.data("imagenet") is recipe.data("weights.pth") is recipe.imagenet
+    assert recipe.data("builtin") is (recipe.builtin or recipe.imagenet)
+    assert (recipe.train is None) == (recipe.builtin is None)
+    assert recipe.weights != "builtin" or recipe.builtin is not None
+
+
+def test_a_recipe_has_defaults(tmp_path: Path) -> None:
+    (tmp_path / "tiny.toml").write_text(GOOD)
+    recipe = load_recipe("tiny", tmp_path)
+    assert recipe.gate == Gate()
+    assert recipe.imagenet.preprocess.width == 192
+    assert (recipe.weights, recipe.builtin, recipe.train, recipe.imagenet.evaluation) == (None, None, None, None)
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "message"),
+    [
+        ('model = "tiny"', 'model = "tiny"\ncolour = 1', "unknown field `colour`"),
+        ("crop = 0.875", "crop = 0.875\nzoom = 2", r"unknown field `zoom` - at `\$\.imagenet\.preprocess`"),
+        ("height = 224", 'height = "224"', r"Expected `int`, got `str` - at `\$\.imagenet\.preprocess\.height`"),
+        ("mean = [0.5, 0.5, 0.5]", "mean = 0.5", "Expected `array`, got `float`"),
+        ("crop = 0.875", "", "missing required field `crop`"),
+        ('labels = "imagenet"', "", "missing required field `labels`"),
+        ('model = "tiny"', "", "missing required field `model`"),
+        ('model = "tiny"', 'model = "other"', "model is 'other', expected 'tiny'"),
+        ('model = "tiny"', "model =", "Invalid value"),
+        ('model = "tiny"', 'model = "tiny"\nmodel = "tiny"', "Cannot overwrite a value"),
+    ],
+)
+def test_a_mistake_is_refused_by_name(tmp_path: Path, old: str, new: str, message: str) -> None:
+    assert old in GOOD
+    (tmp_path / "tiny.toml").write_text(GOOD.replace(old, new, 1))
+    with pytest.raises(InputError, match=rf"recipe tiny\.toml: .*{message}"):
+        load_recipe("tiny", tmp_path)
+
+
+def test_what_is_no_text_or_not_there_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(InputError, match=r"recipe tiny\.toml: "):
+        load_recipe("tiny", tmp_path)
+    (tmp_path / "tiny.toml").write_bytes(b"\xff\xfe\x00")
+    with pytest.raises(InputError, match=r"recipe tiny\.toml: "):
+        load_recipe("tiny", tmp_path)
+    with pytest.raises(InputError, match=r"labels 'nothing': nothing\.txt cannot be read"):
+        load_labels("nothing")

@@ -1,0 +1,114 @@
+"""The verdict: what passes, what fails, and what the labels cannot tell."""
+
+import pytest
+
+from edgecnn.recipe import Gate
+from edgecnn.verify.parity import Parity
+from edgecnn.verify.policy import FLOAT_TOLERANCES, Verdict, judge
+from edgecnn.verify.statistics import Accuracy, mcnemar_p, paired_interval_pp
+
+GATE = Gate(max_drop_pp=1.0, min_agreement=0.9, max_kl=0.1)
+
+
+def parity(max_abs: float = 0.0, agreement: float = 1.0, kl: float = 0.0, n: int = 100) -> Parity:
+    return Parity(n, max_abs, 1.0, 40.0, agreement, kl)
+
+
+def labelled(lost: int, won: int, n: int) -> Accuracy:
+    return Accuracy(
+        n, 0.5, 0.5, 0.9, 0.9, 100 * (lost - won) / n, paired_interval_pp(lost, won, n), mcnemar_p(lost, won)
+    )
+
+
+# Without labels, fidelity judges
+
+
+@pytest.mark.parametrize("precision", ["fp32", "fp16", "int8"])
+def test_equal_answers_pass(precision: str) -> None:
+    assert judge(precision, parity(), 10, None, GATE).verdict is Verdict.PASS
+
+
+@pytest.mark.parametrize(
+    ("found", "reason"),
+    [
+        (parity(agreement=0.89), "top-1 agreement 0.8900 at n=100, at least 0.9 is asked"),
+        (parity(kl=0.11), "KL divergence 0.1100, at most 0.1 is allowed"),
+    ],
+)
+def test_int8_outside_the_fidelity_bounds_fails(found: Parity, reason: str) -> None:
+    judgement = judge("int8", found, 10, None, GATE)
+    assert judgement.verdict is Verdict.FAIL
+    assert judgement.reasons == (reason,)
+
+
+def test_the_bounds_themselves_pass() -> None:
+    assert judge("int8", parity(agreement=0.9, kl=0.1), 10, None, GATE).verdict is Verdict.PASS
+
+
+def test_int8_has_no_bound_on_single_logits() -> None:
+    assert judge("int8", parity(max_abs=9), 10, None, GATE).verdict is Verdict.PASS
+
+
+@pytest.mark.parametrize("precision", FLOAT_TOLERANCES)
+def test_float_precisions_have_a_bound_that_grows_with_the_logits(precision: str) -> None:
+    absolute, relative = FLOAT_TOLERANCES[precision]
+    bound = absolute + relative * 50
+    assert judge(precision, parity(max_abs=bound * 0.999), 50, None, GATE).verdict is Verdict.PASS
+    judgement = judge(precision, parity(max_abs=bound * 1.001), 50, None, GATE)
+    assert judgement.verdict is Verdict.FAIL
+    assert "largest difference" in judgement.reasons[0]
+    # Good accuracy excuses no numerical defect.
+    assert judge(precision, parity(max_abs=bound * 1.001), 50, labelled(0, 0, 10_000), GATE).verdict is Verdict.FAIL
+
+
+# With labels, the paired interval judges
+
+
+def test_a_drop_that_is_surely_small_passes_even_with_low_fidelity() -> None:
+    judgement = judge("int8", parity(agreement=0.5, kl=1), 10, labelled(10, 10, 10_000), GATE)
+    assert judgement.verdict is Verdict.PASS
+
+
+def test_a_drop_that_is_surely_large_fails_whatever_the_fidelity() -> None:
+    judgement = judge("int8", parity(), 10, labelled(500, 100, 10_000), GATE)
+    assert judgement.verdict is Verdict.FAIL
+    assert "drop +4.00 pp, 95 % [" in judgement.reasons[0]
+    assert "gate 1" in judgement.reasons[0]
+
+
+def test_a_large_drop_in_enough_images_fails_although_its_interval_reaches_below_the_gate() -> None:
+    accuracy = labelled(18, 5, 1000)
+    assert accuracy.drop_ci95_pp[0] < 1 < accuracy.drop_pp
+    gate = Gate(max_drop_pp=1.0)
+    too_wide = accuracy.drop_ci95_pp[1] - accuracy.drop_ci95_pp[0] > gate.max_drop_pp
+    assert too_wide
+    assert judge("int8", parity(), 10, accuracy, gate).verdict is Verdict.INCONCLUSIVE
+    narrow = labelled(180, 60, 10_000)
+    assert narrow.drop_ci95_pp[0] < 1 < narrow.drop_pp
+    assert judge("int8", parity(), 10, narrow, gate).verdict is Verdict.FAIL
+
+
+def test_no_discordant_pair_in_ten_images_is_inconclusive() -> None:
+    judgement = judge("int8", parity(n=10), 10, labelled(0, 0, 10), GATE)
+    assert judgement.verdict is Verdict.INCONCLUSIVE
+    assert judgement.reasons[0].startswith("inconclusive at n=10: drop +0.00 pp, 95 % [-16.33, +16.33]")
+
+
+def test_no_discordant_pair_in_a_thousand_images_passes() -> None:
+    assert judge("int8", parity(), 10, labelled(0, 0, 1000), GATE).verdict is Verdict.PASS
+
+
+def test_where_labels_cannot_tell_fidelity_must() -> None:
+    judgement = judge("int8", parity(agreement=0.5), 10, labelled(0, 0, 10), GATE)
+    assert judgement.verdict is Verdict.FAIL
+    assert [reason.partition(" ")[0] for reason in judgement.reasons] == ["top-1", "inconclusive"]
+
+
+def test_a_better_artifact_passes() -> None:
+    assert judge("int8", parity(), 10, labelled(20, 120, 10_000), GATE).verdict is Verdict.PASS
+
+
+def test_a_gate_of_zero_is_never_passed_by_luck() -> None:
+    strict = Gate(max_drop_pp=0.0)
+    assert judge("int8", parity(), 10, labelled(0, 0, 10_000), strict).verdict is Verdict.INCONCLUSIVE
+    assert judge("int8", parity(), 10, labelled(3, 0, 10_000), strict).verdict is not Verdict.PASS
