@@ -139,7 +139,6 @@ def verify(
     from edgecnn.console import print_verification, watching
     from edgecnn.errors import ParityError
     from edgecnn.pipeline import verify as run
-    from edgecnn.verify.policy import Verdict
 
     with watching() as progress:
         verification = run(artifact, images, max_drop, weights, progress)
@@ -147,7 +146,7 @@ def verify(
         _print_json(verification.as_json())
     else:
         print_verification(verification)
-    if verification.judgement.verdict is Verdict.FAIL:
+    if verification.judgement.rejected:
         raise ParityError(f"{artifact} is rejected: {'; '.join(verification.judgement.reasons)}")
 
 

@@ -114,9 +114,10 @@ def print_verification(verification: Verification) -> None:
     if verification.note:
         out.print(f"note: {_shown(verification.note)}")
     verdict = verification.judgement.verdict
+    colour = "red" if verification.judgement.rejected else COLOURS[verdict]
     reasons = f": {'; '.join(verification.judgement.reasons)}" if verification.judgement.reasons else ""
     out.print(
-        f"[{COLOURS[verdict]}]{verdict.value}[/] against {verification.reference}"
+        f"[{colour}]{verdict.value}[/] against {verification.reference}"
         f" on {verification.parity.n} images of {_shown(verification.images['name'])}{_shown(reasons)}"
     )
 

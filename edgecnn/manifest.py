@@ -12,13 +12,18 @@ from edgecnn.data.sets import ImageSet
 from edgecnn.names import __version__
 from edgecnn.request import EXPORT_PACKAGES, Plan
 from edgecnn.targets.base import Interface
-from edgecnn.verify.policy import Verdict
+from edgecnn.verify.policy import Judgement, Verdict
 from edgecnn.verify.stages import Verification
 
 if TYPE_CHECKING:
     from edgecnn.quant.table import QuantizerTable
 
-STATUS = {Verdict.PASS: VERIFIED, Verdict.FAIL: REJECTED, Verdict.INCONCLUSIVE: INCONCLUSIVE}
+
+def status(judgement: Judgement) -> str:
+    """What a judgement leaves in the manifest."""
+    if judgement.rejected:
+        return REJECTED
+    return VERIFIED if judgement.verdict is Verdict.PASS else INCONCLUSIVE
 
 
 def describe(
@@ -36,7 +41,7 @@ def describe(
     weights = {"source": "file" if is_file else plan.source, "sha256": weights_sha256}
     return {
         "edgecnn": __version__,
-        "status": STATUS[verification.judgement.verdict] if plan.gated else NOT_GATED,
+        "status": status(verification.judgement) if plan.gated else NOT_GATED,
         "model": {"name": plan.spec.name, "num_classes": interface.classes},
         "weights": weights | ({"file": Path(plan.source).name} if is_file else {}),
         "graph": {"sha256": graph_sha256},

@@ -19,15 +19,14 @@ from edgecnn.data.images import read_picture
 from edgecnn.data.preprocess import preprocess
 from edgecnn.data.sets import ImageSet, load_set
 from edgecnn.data.split import FLOAT_CHECK, keep_apart, spread
-from edgecnn.errors import ParityError
-from edgecnn.manifest import STATUS, describe
+from edgecnn.errors import ParityError, UsageError
+from edgecnn.manifest import describe, status
 from edgecnn.progress import Progress
 from edgecnn.recipe import Data, Gate, load_labels
-from edgecnn.request import ExportRequest, Plan, plan
+from edgecnn.request import ExportRequest, Plan, plan, with_max_drop
 from edgecnn.targets.base import Interface, Session, Target
 from edgecnn.targets.registry import find_target
 from edgecnn.verify.golden import golden_pairs, read_golden
-from edgecnn.verify.policy import Verdict
 from edgecnn.verify.reopen import reopen, torch_stage
 from edgecnn.verify.stages import Stage, Verification, check, check_golden
 
@@ -140,7 +139,7 @@ def export(request: ExportRequest, progress: Progress | None = None) -> Exported
             )
             artifact = publish(planned.out, contents, manifest)
     exported = Exported(artifact, verification, progress.elapsed_s)
-    if planned.gated and verification.judgement.verdict is Verdict.FAIL:
+    if planned.gated and verification.judgement.rejected:
         reasons = "; ".join(verification.judgement.reasons)
         raise GateError(f"{planned.out} is marked rejected: {reasons}", exported)
     return exported
@@ -170,9 +169,9 @@ def verify(
     progress = progress or Progress()
     artifact = load_artifact(folder)
     precision = artifact.manifest["precision"]
-    gate = Gate(**artifact.manifest["gate"])
-    if max_drop_pp is not None:
-        gate = structs.replace(gate, max_drop_pp=max_drop_pp)
+    gate = with_max_drop(Gate(**artifact.manifest["gate"]), max_drop_pp)
+    if weights is not None and images is None:
+        raise UsageError("--weights names the reference for --images; the golden pairs are their own reference")
     with progress.stage("open"):
         session = _open(artifact)
     if images is None:
@@ -186,7 +185,7 @@ def verify(
         with progress.stage("check", len(judging)):
             verification = check(stages, judging, artifact.preprocess, precision, gate, progress.advance)
     if artifact.manifest["status"] != NOT_GATED:
-        mark(artifact, STATUS[verification.judgement.verdict])
+        mark(artifact, status(verification.judgement))
     return verification
 
 
@@ -200,6 +199,8 @@ def predict(folder: Path, paths: list[Path]) -> Predictions:
     artifact = load_artifact(folder)
     inputs = np.stack([preprocess(read_picture(path), artifact.preprocess) for path in paths])
     logits = _open(artifact).run_all(inputs)
+    if not np.isfinite(logits).all():
+        raise ParityError(f"{folder}: answers with values that are not finite; `edgecnn verify` shows where")
     odds = np.exp(logits - logits.max(axis=1, keepdims=True))
     answers = []
     for path, row in zip(paths, odds / odds.sum(axis=1, keepdims=True), strict=True):

@@ -15,6 +15,10 @@ from edgecnn.targets.registry import find_target
 
 EXPORT_PACKAGES = ("torch", "onnx", "onnxscript", "onnxruntime", "safetensors")
 SMALLEST_SIDE = 32  # every network here halves its input five times
+# Beyond these a slip of the finger is likelier than a wish, and memory runs out without a message.
+LARGEST_SIDE = 4096
+LARGEST_BATCH = 1024
+MOST_CLASSES = 1_000_000
 
 
 @dataclass(frozen=True)
@@ -67,7 +71,7 @@ def plan(request: ExportRequest) -> Plan:
     """
     spec, target = find_model(request.model), find_target(request.target)
     recipe = load_recipe(spec.name)
-    source = request.weights or recipe.weights
+    source = recipe.weights if request.weights is None else request.weights
     if source is None:
         raise UsageError(
             f"{spec.name} has no weights of its own: pass --weights with a .safetensors or .pth state dict,"
@@ -75,19 +79,19 @@ def plan(request: ExportRequest) -> Plan:
         )
     if request.calib is not None and request.precision != "int8":
         raise UsageError(f"--calib is for --int8 alone, {request.precision} needs no calibration; drop one of them")
-    if request.batch is not None and request.batch < 1:
-        raise UsageError(f"--batch is {request.batch}, expected 1 or more")
-    if request.num_classes is not None and request.num_classes < 1:
-        raise UsageError(f"--num-classes is {request.num_classes}, expected 1 or more")
-    if request.max_drop_pp is not None and not 0 <= request.max_drop_pp <= 100:
-        raise UsageError(f"--max-drop is {request.max_drop_pp}, expected percentage points from 0 to 100")
+    if request.batch is not None and not 1 <= request.batch <= LARGEST_BATCH:
+        raise UsageError(f"--batch is {request.batch}, expected 1 to {LARGEST_BATCH}")
+    if request.num_classes is not None and not 1 <= request.num_classes <= MOST_CLASSES:
+        raise UsageError(f"--num-classes is {request.num_classes}, expected 1 to {MOST_CLASSES:,}")
+    gate = with_max_drop(recipe.gate, request.max_drop_pp)
     data = recipe.data(source)
     if request.size is not None:
-        if min(request.size) < SMALLEST_SIDE:
+        if min(request.size) < SMALLEST_SIDE or max(request.size) > LARGEST_SIDE:
             raise UsageError(
-                f"--size is {request.size[0]}x{request.size[1]}, expected sides of {SMALLEST_SIDE} or more"
+                f"--size is {request.size[0]}x{request.size[1]}, expected sides of {SMALLEST_SIDE} to {LARGEST_SIDE}"
             )
         data = replace(data, preprocess=replace(data.preprocess, height=request.size[0], width=request.size[1]))
+    calibration = data.calibration if request.calib is None else request.calib
     require_packages()
     target.require()
     return Plan(
@@ -96,14 +100,27 @@ def plan(request: ExportRequest) -> Plan:
         precision=request.precision,
         source=source,
         data=data,
-        calibration=(request.calib or data.calibration) if request.precision == "int8" else None,
+        calibration=calibration if request.precision == "int8" else None,
         num_classes=request.num_classes,
         batch=request.batch,
-        gate=recipe.gate if request.max_drop_pp is None else replace(recipe.gate, max_drop_pp=request.max_drop_pp),
+        gate=gate,
         gated=source != "random",
         out=request.out or Path(f"{spec.name}-{target.name}-{request.precision}"),
         force=request.force,
     )
+
+
+def with_max_drop(gate: Gate, max_drop_pp: float | None) -> Gate:
+    """The gate with another largest drop, if one is asked for.
+
+    Raises:
+        UsageError: it is no number of percentage points.
+    """
+    if max_drop_pp is None:
+        return gate
+    if not 0 <= max_drop_pp <= 100:  # also false for NaN
+        raise UsageError(f"--max-drop is {max_drop_pp}, expected percentage points from 0 to 100")
+    return replace(gate, max_drop_pp=max_drop_pp)
 
 
 def require_packages() -> None:

@@ -1,8 +1,8 @@
 """Which tensors get a quantizer, and why: the roles that lowerings choose from.
 
-INT8 convolutions and linear layers need their input and weight quantized. A residual Add runs in the epilogue of the
-convolution that feeds it when its other input, the skip, is quantized. Squeeze-excitation stays in float: its tensors
-are tiny, and its gate multiplies every error.
+INT8 convolutions and linear layers need their input and weight quantized. A residual Add reads its other input, the
+skip, in eight bits when that is quantized too. Squeeze-excitation stays in float: its tensors are tiny, and its gate
+multiplies every error.
 """
 
 from dataclasses import dataclass

@@ -1,5 +1,6 @@
 """OpenVINO on CPUs: an intermediate representation of two files, compiled when it is opened."""
 
+import re
 import tempfile
 from pathlib import Path
 from typing import TYPE_CHECKING, ClassVar
@@ -12,8 +13,12 @@ from edgecnn.names import INPUT
 from edgecnn.targets.base import Interface, Session, Target
 
 if TYPE_CHECKING:
+    import openvino
+
     from edgecnn.graph.graph import Graph
     from edgecnn.quant.lower.qdq import Profile
+
+COUNTED = re.compile(r"[A-Za-z0-9]+_\d+")  # Constant_113
 
 # Stated, because on CPUs with AVX512-BF16 or AMX OpenVINO would otherwise compute in bf16 and nobody would know.
 SETTINGS = {"INFERENCE_PRECISION_HINT": "f32", "PERFORMANCE_HINT": "LATENCY"}
@@ -66,6 +71,7 @@ class OpenVinoTarget(Target):
 
         try:
             model = openvino.Core().read_model(graph.content)
+            _name_by_position(model)
             with tempfile.TemporaryDirectory() as folder:
                 path = Path(folder) / "model.xml"
                 openvino.save_model(model, path, compress_to_fp16=False)
@@ -77,5 +83,12 @@ class OpenVinoTarget(Target):
         return OpenVinoSession(files[".xml"], files[".bin"], interface)
 
 
+def _name_by_position(model: "openvino.Model") -> None:
+    """OpenVINO numbers the nodes it adds by a counter of the process; the same graph shall give the same bytes."""
+    for position, node in enumerate(model.get_ordered_ops()):
+        if COUNTED.fullmatch(node.get_friendly_name()):
+            node.set_friendly_name(f"{node.get_type_name()}.{position}")
+
+
 def _last_line(error: RuntimeError) -> str:
-    return [line for line in str(error).splitlines() if line.strip()][-1]
+    return ([line for line in str(error).splitlines() if line.strip()] or ["no reason given"])[-1]

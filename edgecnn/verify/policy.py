@@ -5,11 +5,11 @@ from enum import Enum
 
 from edgecnn.recipe import Gate
 from edgecnn.verify.parity import Parity
-from edgecnn.verify.statistics import Accuracy
+from edgecnn.verify.statistics import Accuracy, share_interval
 
 
 class Verdict(Enum):
-    """Only FAIL makes a command fail; INCONCLUSIVE passed the fidelity bounds, but the labels are too few to judge."""
+    """INCONCLUSIVE: within the fidelity bounds, but the labels are too few to judge the drop."""
 
     PASS = "pass"  # noqa: S105 - a verdict, no password
     FAIL = "fail"
@@ -18,10 +18,14 @@ class Verdict(Enum):
 
 @dataclass(frozen=True)
 class Judgement:
-    """A verdict, and the reasons a person reads."""
+    """A verdict, the reasons a person reads, and whether the artifact is rejected.
+
+    Every FAIL is rejected. So is an INCONCLUSIVE whose measured drop is beyond the gate: the gate fails closed.
+    """
 
     verdict: Verdict
     reasons: tuple[str, ...]
+    rejected: bool
 
 
 # Float precisions: largest difference of a logit, absolute plus a share of the largest logit. FP32 covers the order of
@@ -43,18 +47,18 @@ def judge(precision: str, parity: Parity, largest_logit: float, accuracy: Accura
     text = f"drop {accuracy.drop_pp:+.2f} pp, 95 % [{low:+.2f}, {high:+.2f}], gate {gate.max_drop_pp:g}"
     if high <= gate.max_drop_pp:
         return _judgement(reasons)
-    too_wide = high - low > gate.max_drop_pp
-    if low > gate.max_drop_pp or (accuracy.drop_pp > gate.max_drop_pp and not too_wide):
+    above, too_wide = accuracy.drop_pp > gate.max_drop_pp, high - low > gate.max_drop_pp
+    if low > gate.max_drop_pp or (above and not too_wide):
         return _judgement([*reasons, text])
     # The labels cannot tell, so fidelity must.
     text = f"inconclusive at n={accuracy.n}: {text}"
     if reasons or fidelity:
         return _judgement([*reasons, *fidelity, text])
-    return Judgement(Verdict.INCONCLUSIVE, (text,))
+    return Judgement(Verdict.INCONCLUSIVE, (text,), rejected=above)
 
 
 def _judgement(problems: list[str]) -> Judgement:
-    return Judgement(Verdict.FAIL if problems else Verdict.PASS, tuple(problems))
+    return Judgement(Verdict.FAIL if problems else Verdict.PASS, tuple(problems), rejected=bool(problems))
 
 
 def _tolerance(precision: str, parity: Parity, largest_logit: float) -> list[str]:
@@ -69,9 +73,12 @@ def _tolerance(precision: str, parity: Parity, largest_logit: float) -> list[str
 
 def _fidelity(parity: Parity, gate: Gate) -> list[str]:
     reasons = []
-    if parity.agreement < gate.min_agreement:
+    # A share of a few images says little: it fails when the bound is above its whole interval.
+    low, high = share_interval(parity.agreement, parity.n)
+    if high < gate.min_agreement:
         reasons.append(
-            f"top-1 agreement {parity.agreement:.4f} at n={parity.n}, at least {gate.min_agreement:g} is asked"
+            f"top-1 agreement {parity.agreement:.4f} at n={parity.n}, 95 % [{low:.3f}, {high:.3f}],"
+            f" at least {gate.min_agreement:g} is asked"
         )
     if parity.kl > gate.max_kl:
         reasons.append(f"KL divergence {parity.kl:.4f}, at most {gate.max_kl:g} is allowed")

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 from edgecnn.artifact import Artifact
 from edgecnn.data.preprocess import Float
-from edgecnn.errors import EdgecnnError, IntegrityError, UsageError
+from edgecnn.errors import EdgecnnError, IntegrityError, UnavailableError
 from edgecnn.models.registry import find_model
 from edgecnn.targets.base import Interface, Session
 from edgecnn.verify.stages import Stage
@@ -50,7 +50,7 @@ def _eager(artifact: Artifact, weights: str | None) -> list[Stage]:
     source = weights or (entry["source"] if entry["source"] != "file" else None)
     if source is None or importlib.util.find_spec("torch") is None:
         if weights is not None:
-            raise UsageError("--weights needs torch to run the eager model: pip install 'edgecnn[export]'")
+            raise UnavailableError("--weights needs torch to run the eager model: pip install 'edgecnn[export]'")
         return []
     from edgecnn.graph.fold import fold
     from edgecnn.models.weights import load_model

@@ -68,6 +68,14 @@ def paired_interval_pp(lost: int, won: int, n: int) -> tuple[float, float]:
     return 100 * max(-1.0, centre - half), 100 * min(1.0, centre + half)
 
 
+def share_interval(share: float, n: int) -> tuple[float, float]:
+    """95 % interval of a share of ``n`` images, 0..1 (Wilson 1927, JASA 22, 209-212)."""
+    z2 = Z95**2
+    centre = (share + z2 / (2 * n)) / (1 + z2 / n)
+    half = Z95 * math.sqrt(share * (1 - share) / n + z2 / (4 * n * n)) / (1 + z2 / n)
+    return max(0.0, centre - half), min(1.0, centre + half)
+
+
 def mcnemar_p(lost: int, won: int) -> float:
     """Exact two-sided McNemar test (McNemar 1947): the discordant pairs as tosses of a fair coin."""
     tosses = lost + won

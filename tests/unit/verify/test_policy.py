@@ -31,7 +31,10 @@ def test_equal_answers_pass(precision: str) -> None:
 @pytest.mark.parametrize(
     ("found", "reason"),
     [
-        (parity(agreement=0.89), "top-1 agreement 0.8900 at n=100, at least 0.9 is asked"),
+        (
+            parity(agreement=0.8),
+            "top-1 agreement 0.8000 at n=100, 95 % [0.711, 0.867], at least 0.9 is asked",
+        ),
         (parity(kl=0.11), "KL divergence 0.1100, at most 0.1 is allowed"),
     ],
 )
@@ -39,6 +42,11 @@ def test_int8_outside_the_fidelity_bounds_fails(found: Parity, reason: str) -> N
     judgement = judge("int8", found, 10, None, GATE)
     assert judgement.verdict is Verdict.FAIL
     assert judgement.reasons == (reason,)
+
+
+def test_a_few_images_cannot_show_too_little_agreement() -> None:
+    assert judge("int8", parity(agreement=10 / 12, n=12), 10, None, GATE).verdict is Verdict.PASS
+    assert judge("int8", parity(agreement=0.8333, n=1200), 10, None, GATE).verdict is Verdict.FAIL
 
 
 def test_the_bounds_themselves_pass() -> None:
@@ -82,7 +90,9 @@ def test_a_large_drop_in_enough_images_fails_although_its_interval_reaches_below
     gate = Gate(max_drop_pp=1.0)
     too_wide = accuracy.drop_ci95_pp[1] - accuracy.drop_ci95_pp[0] > gate.max_drop_pp
     assert too_wide
-    assert judge("int8", parity(), 10, accuracy, gate).verdict is Verdict.INCONCLUSIVE
+    wide = judge("int8", parity(), 10, accuracy, gate)
+    assert wide.verdict is Verdict.INCONCLUSIVE
+    assert wide.rejected, "the gate fails closed"
     narrow = labelled(180, 60, 10_000)
     assert narrow.drop_ci95_pp[0] < 1 < narrow.drop_pp
     assert judge("int8", parity(), 10, narrow, gate).verdict is Verdict.FAIL
@@ -91,6 +101,7 @@ def test_a_large_drop_in_enough_images_fails_although_its_interval_reaches_below
 def test_no_discordant_pair_in_ten_images_is_inconclusive() -> None:
     judgement = judge("int8", parity(n=10), 10, labelled(0, 0, 10), GATE)
     assert judgement.verdict is Verdict.INCONCLUSIVE
+    assert not judgement.rejected
     assert judgement.reasons[0].startswith("inconclusive at n=10: drop +0.00 pp, 95 % [-16.33, +16.33]")
 
 

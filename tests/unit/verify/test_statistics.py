@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from edgecnn.verify.statistics import accuracy, mcnemar_p, paired_interval_pp, top_k
+from edgecnn.verify.statistics import accuracy, mcnemar_p, paired_interval_pp, share_interval, top_k
 
 
 @pytest.mark.parametrize(
@@ -77,3 +77,9 @@ def test_top_k() -> None:
     logits = np.array([[0.1, 0.5, 0.3, 0.2], [9, 1, 1, 1]], np.float32)
     assert [top_k(logits, np.array([3, 0]), k) for k in (1, 2, 3, 4)] == [0.5, 0.5, 1.0, 1.0]
     assert top_k(logits, np.array([0, 3]), 9) == 1.0  # more than there are classes
+
+
+@pytest.mark.parametrize(("right", "n"), [(0, 5), (10, 12), (97, 100), (400, 400)])
+def test_the_interval_of_a_share_is_wilsons(right: int, n: int) -> None:
+    known = stats.binomtest(right, n).proportion_ci(0.95, method="wilson")
+    assert share_interval(right / n, n) == pytest.approx((known.low, known.high), abs=1e-9)
