@@ -19,7 +19,7 @@ from edgecnn.data.images import read_picture
 from edgecnn.data.preprocess import preprocess
 from edgecnn.data.sets import ImageSet, load_set
 from edgecnn.data.split import FLOAT_CHECK, keep_apart, spread
-from edgecnn.errors import ParityError, UsageError
+from edgecnn.errors import ParityError, StorageError, UsageError
 from edgecnn.manifest import describe, status
 from edgecnn.progress import Progress
 from edgecnn.recipe import Data, Gate, load_labels
@@ -184,9 +184,7 @@ def verify(
             stages = reopen(artifact, session, weights)
         with progress.stage("check", len(judging)):
             verification = check(stages, judging, artifact.preprocess, precision, gate, progress.advance)
-    if artifact.manifest["status"] != NOT_GATED:
-        mark(artifact, status(verification.judgement))
-    return verification
+    return _marked(artifact, verification)
 
 
 def predict(folder: Path, paths: list[Path]) -> Predictions:
@@ -274,6 +272,18 @@ def _open_built(target: Target, built: dict[str, bytes], interface: Interface) -
             files[suffix] = Path(folder) / f"model{suffix}"
             files[suffix].write_bytes(content)
         return target.open(files, interface)
+
+
+def _marked(artifact: Artifact, verification: Verification) -> Verification:
+    """Writes the verdict into the manifest; where that cannot be, the result says so and stands all the same."""
+    if artifact.manifest["status"] == NOT_GATED:
+        judgement = replace(verification.judgement, rejected=False)
+        return replace(verification, judgement=judgement, note="random weights are measured, not gated")
+    try:
+        mark(artifact, status(verification.judgement))
+    except StorageError as error:
+        return replace(verification, note=f"the verdict could not be kept in the artifact: {error}")
+    return verification
 
 
 def _open(artifact: Artifact) -> Session:

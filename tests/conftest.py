@@ -1,13 +1,17 @@
-"""What all tests share: one thread, and small exports that are made once."""
+"""What all tests share: one thread, small exports that are made once, and the command line in this process."""
 
+import shutil
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import NamedTuple, Protocol
 
 import numpy as np
 import pytest
 import torch
+from PIL import Image
 from threadpoolctl import threadpool_limits
 
+from edgecnn.cli import run
 from edgecnn.graph.fold import fold
 from edgecnn.graph.graph import Graph
 from edgecnn.graph.to_onnx import to_onnx
@@ -20,6 +24,18 @@ from edgecnn.quant.table import QuantizerTable, make_table
 from edgecnn.request import ExportRequest
 
 TINY = {"model": "mobilenetv3_small", "size": (32, 32), "num_classes": 10, "weights": "random"}
+
+
+class Answer(NamedTuple):
+    """What a command line came to."""
+
+    code: int
+    out: str
+    err: str
+
+
+class Command(Protocol):
+    def __call__(self, *arguments: str | Path) -> Answer: ...
 
 
 @pytest.fixture(scope="session", autouse=True)
@@ -79,3 +95,32 @@ def tiny_export(tmp_path_factory: pytest.TempPathFactory) -> Callable[..., Expor
         return made[key]
 
     return get
+
+
+@pytest.fixture
+def command(capsys: pytest.CaptureFixture[str]) -> Command:
+    """Runs a command line in this process."""
+
+    def call(*arguments: str | Path) -> Answer:
+        capsys.readouterr()
+        code = run([str(argument) for argument in arguments])
+        return Answer(code, *capsys.readouterr())
+
+    return call
+
+
+@pytest.fixture(scope="session")
+def photos(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Ten small JPEGs; copy the folder before spoiling one."""
+    folder = tmp_path_factory.mktemp("photos")
+    random = np.random.default_rng(0)
+    for index in range(10):
+        coarse = random.integers(0, 256, (6, 6, 3), np.uint8)
+        Image.fromarray(coarse).resize((48, 40), Image.Resampling.BICUBIC).save(folder / f"{index}.jpg")
+    return folder
+
+
+@pytest.fixture
+def artifact(tiny_export: Callable[..., Exported], tmp_path: Path) -> Path:
+    """A copy of an ONNX artifact."""
+    return shutil.copytree(tiny_export("onnx", "fp32").artifact.folder, tmp_path / "artifact")

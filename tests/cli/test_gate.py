@@ -6,9 +6,10 @@ from pathlib import Path
 
 import pytest
 
-from edgecnn.artifact import REJECTED, VERIFIED, load_artifact, mark
+from edgecnn.artifact import INCONCLUSIVE, REJECTED, VERIFIED, load_artifact, mark
 from edgecnn.cli import run
-from tests.cli.conftest import Command
+from edgecnn.errors import StorageError
+from tests.conftest import Command
 
 
 @pytest.fixture(scope="module")
@@ -91,3 +92,16 @@ def test_random_weights_are_measured_and_not_gated(command: Command, artifact: P
     assert load_artifact(artifact).manifest["evidence"]["n"] > 0
     assert command("verify", artifact).code == 0
     assert status(artifact) == "not gated"
+
+
+def test_a_verdict_that_cannot_be_kept_is_still_told(
+    command: Command, rejected: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def full(path: Path, content: bytes) -> None:
+        raise StorageError(f"{path}: cannot be written (No space left on device); nothing was changed")
+
+    mark(load_artifact(rejected), INCONCLUSIVE)  # so that any verdict is news
+    monkeypatch.setattr("edgecnn.artifact.write_whole", full)
+    answer = command("verify", rejected, "--json")
+    assert "could not be kept in the artifact" in json.loads(answer.out)["note"]
+    assert answer.code in (0, 6)

@@ -8,7 +8,7 @@ import sys
 import pytest
 
 from edgecnn import __version__
-from tests.cli.conftest import Command
+from tests.conftest import Command
 
 HEAVY = ["torch", "onnx", "onnxruntime", "openvino", "onnxscript", "safetensors", "requests", "pooch"]
 LIMIT_S = 0.5

@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 
 from edgecnn.pipeline import Exported
-from tests.cli.conftest import Answer, Command
+from tests.conftest import Answer, Command
 
 EXPORT = ("export", "mobilenetv1", "--weights", "random", "--size", "32", "--num-classes", "10")
 LABEL_KEYS = {"top1", "top1_reference", "top5", "drop_pp", "drop_ci95_pp", "mcnemar_p"}

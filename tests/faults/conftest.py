@@ -1,18 +1,16 @@
-"""The command line in this process, small real images, and artifacts that a test may spoil."""
+"""Refusals of the command line, and images and artifacts that a test may spoil."""
 
 import contextlib
 import os
 import shutil
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import NamedTuple, Protocol
+from typing import Protocol
 
-import numpy as np
 import pytest
-from PIL import Image
 
-from edgecnn.cli import run
 from edgecnn.pipeline import Exported
+from tests.conftest import Command
 
 NOBODY = 65534
 
@@ -20,32 +18,8 @@ NOBODY = 65534
 EXPORT = ("export", "mobilenetv1", "--weights", "random", "--size", "32", "--num-classes", "10")
 
 
-class Answer(NamedTuple):
-    """What a command line came to."""
-
-    code: int
-    out: str
-    err: str
-
-
-class Command(Protocol):
-    def __call__(self, *arguments: str | Path) -> Answer: ...
-
-
 class Refused(Protocol):
     def __call__(self, code: int, *arguments: str | Path) -> str: ...
-
-
-@pytest.fixture
-def command(capsys: pytest.CaptureFixture[str]) -> Command:
-    """Runs a command line in this process."""
-
-    def call(*arguments: str | Path) -> Answer:
-        capsys.readouterr()
-        code = run([str(argument) for argument in arguments])
-        return Answer(code, *capsys.readouterr())
-
-    return call
 
 
 @pytest.fixture
@@ -68,27 +42,10 @@ def one_line(err: str) -> str:
     return err.strip()
 
 
-@pytest.fixture(scope="session")
-def photos(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Ten small JPEGs; copy the folder before spoiling one."""
-    folder = tmp_path_factory.mktemp("photos")
-    random = np.random.default_rng(0)
-    for index in range(10):
-        coarse = random.integers(0, 256, (6, 6, 3), np.uint8)
-        Image.fromarray(coarse).resize((48, 40), Image.Resampling.BICUBIC).save(folder / f"{index}.jpg")
-    return folder
-
-
 @pytest.fixture
 def images(photos: Path, tmp_path: Path) -> Path:
     """A copy of the photographs."""
     return shutil.copytree(photos, tmp_path / "images")
-
-
-@pytest.fixture
-def artifact(tiny_export: Callable[..., Exported], tmp_path: Path) -> Path:
-    """A copy of an ONNX artifact."""
-    return shutil.copytree(tiny_export("onnx", "fp32").artifact.folder, tmp_path / "artifact")
 
 
 @pytest.fixture

@@ -19,7 +19,8 @@ from edgecnn.pipeline import Exported
 from edgecnn.recipe import Gate
 from edgecnn.targets.registry import TARGETS
 from edgecnn.verify.stages import Stage, check
-from tests.faults.conftest import Command, Refused, contents
+from tests.conftest import Command
+from tests.faults.conftest import Refused, contents
 
 ROLES = ["golden.npz", "lowered.onnx", "model.bin", "model.xml", "reference.onnx"]
 

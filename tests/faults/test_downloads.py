@@ -18,7 +18,8 @@ from edgecnn.errors import IntegrityError, StorageError, UnavailableError
 from edgecnn.models.registry import find_model
 from edgecnn.models.sources import OFFICIAL
 from edgecnn.models.weights import load_model, state_sha256
-from tests.faults.conftest import Command, Refused, contents, powerless
+from tests.conftest import Command
+from tests.faults.conftest import Refused, contents, powerless
 
 MODEL = "mobilenetv3_small"
 

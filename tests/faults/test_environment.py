@@ -15,7 +15,8 @@ import edgecnn
 from edgecnn.artifact import load_artifact
 from edgecnn.pipeline import Exported
 from edgecnn.recipe import shipped
-from tests.faults.conftest import Answer, contents, one_line
+from tests.conftest import Answer
+from tests.faults.conftest import contents, one_line
 
 RUNTIMES = {"openvino": ["openvino"], "onnxruntime": ["onnxruntime"], "nothing": []}
 

@@ -19,7 +19,8 @@ import pytest
 from edgecnn.artifact import MANIFEST, REJECTED, load_artifact, mark, publish, reserve
 from edgecnn.errors import BusyError, StorageError
 from edgecnn.pipeline import Exported
-from tests.faults.conftest import EXPORT, Command, Refused, contents, one_line, powerless
+from tests.conftest import Command
+from tests.faults.conftest import EXPORT, Refused, contents, one_line, powerless
 
 V3_INT8 = (
     *("export", "mobilenetv3_small", "--weights", "random", "--size", "64", "--num-classes", "10"),
