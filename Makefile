@@ -3,6 +3,8 @@ PYTHON ?= python3
 BIN := .venv/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check
 DATASET := /usr/share/datasets/fashion-mnist
+SUDO := $(shell test "$$(id -u)" = 0 || echo sudo)
+APT_INSTALL := $(SUDO) apt-get update -qq && $(SUDO) apt-get install -y -qq
 
 .PHONY: demo test lint types unit clean bench-export
 
@@ -27,7 +29,9 @@ unit: .venv/.dev | $(DATASET)
 clean:
 	rm -rf .venv demo dist build
 
+# Debian and Ubuntu keep ensurepip in a package of its own.
 .venv/bin/python:
+	@$(PYTHON) -c 'import ensurepip' 2>/dev/null || { $(APT_INSTALL) python3-venv; }
 	$(PYTHON) -m venv .venv
 
 .venv/.demo: pyproject.toml constraints.txt | .venv/bin/python
@@ -42,9 +46,7 @@ clean:
 
 # Fashion-MNIST, from Debian's and Ubuntu's archives.
 $(DATASET):
-	@test "$$(id -u)" = 0 || { echo "run as root: apt-get install dataset-fashion-mnist"; exit 1; }
-	apt-get update -qq
-	apt-get install -y -qq dataset-fashion-mnist
+	$(APT_INSTALL) dataset-fashion-mnist
 
 bench-export: .venv/.demo ## seconds and memory of whole exports
 	$(BIN)/python tools/bench_export.py
