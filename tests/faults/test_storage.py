@@ -68,12 +68,18 @@ def parts(artifact: Path) -> tuple[dict[str, bytes], dict[str, object]]:
     return files, {k: v for k, v in loaded.manifest.items() if k not in ("schema", "files", "sha256")}
 
 
-@pytest.fixture
-def largest_file() -> Iterator[Callable[[int], None]]:
-    """Limits what this process may write to a file, like a full disk: ``write`` fails half way."""
+@contextlib.contextmanager
+def largest_file(size: int) -> Iterator[None]:
+    """Limits what this process may write to a file, like a full disk: ``write`` fails half way.
+
+    Only around what is tested: pytest's own report may go to a file as well.
+    """
     before = resource.getrlimit(resource.RLIMIT_FSIZE)
-    yield lambda size: resource.setrlimit(resource.RLIMIT_FSIZE, (size, before[1]))
-    resource.setrlimit(resource.RLIMIT_FSIZE, before)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (size, before[1]))
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, before)
 
 
 # --- F35: kill -9 ---
@@ -118,15 +124,13 @@ def test_F35_a_killed_writer_leaves_a_whole_artifact(
 def test_F36_a_full_disk_leaves_the_old_artifact(
     artifact: Path,
     parts: tuple[dict[str, bytes], dict[str, object]],
-    largest_file: Callable[[int], None],
     size: int,
 ) -> None:
     before = contents(artifact)
     files, manifest = parts
     new = {role: content + b"." for role, content in files.items()}
-    largest_file(size)
     refusal = pytest.raises(StorageError, match=r"cannot be written \(File too large\); nothing was changed")
-    with refusal, reserve(artifact, force=True):
+    with refusal, largest_file(size), reserve(artifact, force=True):
         publish(artifact, new, manifest)
     assert contents(artifact) == before
 
@@ -134,7 +138,6 @@ def test_F36_a_full_disk_leaves_the_old_artifact(
 def test_F36_a_full_disk_during_export_leaves_the_old_artifact(
     refused: Refused,
     openvino_artifact: Path,
-    largest_file: Callable[[int], None],
     tmp_path: Path,
 ) -> None:
     before = contents(openvino_artifact)
@@ -142,23 +145,21 @@ def test_F36_a_full_disk_during_export_leaves_the_old_artifact(
     weights_size = load_artifact(openvino_artifact).files["model.bin"].stat().st_size
     arguments = ("export", "mobilenetv3_small", "--weights", "random", "--size", "33", "--num-classes", "10", *target)
     # Room for what the runtime builds, but not for the graphs, which are a little larger.
-    largest_file(weights_size + 1000)
-    line = refused(8, *arguments, "--out", openvino_artifact, "--force")
+    with largest_file(weights_size + 1000):
+        line = refused(8, *arguments, "--out", openvino_artifact, "--force")
     assert "cannot be written (File too large); nothing was changed" in line
     assert contents(openvino_artifact) == before
     out = tmp_path / "deep" / "out"
-    largest_file(50_000)
-    assert "File too large" in refused(8, *ONNX, "--out", out)
+    with largest_file(50_000):
+        line = refused(8, *ONNX, "--out", out)
+    assert "File too large" in line
     assert not out.parent.exists()
 
 
-def test_F36_a_verdict_that_cannot_be_written_changes_nothing(
-    artifact: Path, largest_file: Callable[[int], None]
-) -> None:
+def test_F36_a_verdict_that_cannot_be_written_changes_nothing(artifact: Path) -> None:
     before = contents(artifact)
     loaded = load_artifact(artifact)
-    largest_file(100)
-    with pytest.raises(StorageError, match="nothing was changed"):
+    with pytest.raises(StorageError, match="nothing was changed"), largest_file(100):
         mark(loaded, REJECTED)
     assert contents(artifact) == before
 
