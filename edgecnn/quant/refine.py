@@ -18,9 +18,10 @@ from edgecnn.graph.graph import IR_VERSION, OPSET, Graph
 from edgecnn.graph.session import inference_session
 from edgecnn.names import INPUT
 from edgecnn.quant.calibrate import channel_means, observe_means
+from edgecnn.quant.lower.qdq import activation_pair
 from edgecnn.quant.placement import skip_input
 from edgecnn.quant.rounding import round_weights
-from edgecnn.quant.table import ActivationQuantizer, Layer, QuantizerTable
+from edgecnn.quant.table import Layer, QuantizerTable
 
 CHUNK = 8  # images that one node runs over at a time
 
@@ -82,8 +83,8 @@ def _run(
             continue
         inputs[name] = values[name]
         if layer is not None or name == skip:
-            alone.input[position] = f"{name}/real"
-            nodes += _fake_quantize(name, table.activations[name], constants)
+            alone.input[position] = f"{name}/DequantizeLinear"
+            nodes += activation_pair(name, table.activations[name], constants)
     model = helper.make_model(
         helper.make_graph(
             [*nodes, alone],
@@ -103,16 +104,3 @@ def _run(
             for start in range(0, count, CHUNK)
         ]
     )
-
-
-def _fake_quantize(
-    name: str, quantizer: ActivationQuantizer, constants: list[onnx.TensorProto]
-) -> list[onnx.NodeProto]:
-    scale, zero_point = f"{name}/scale", f"{name}/zero_point"
-    if not any(constant.name == scale for constant in constants):
-        constants.append(numpy_helper.from_array(np.array(quantizer.scale, np.float32), scale))
-        constants.append(numpy_helper.from_array(np.array(quantizer.zero_point, np.uint8), zero_point))
-    return [
-        helper.make_node("QuantizeLinear", [name, scale, zero_point], [f"{name}/codes"]),
-        helper.make_node("DequantizeLinear", [f"{name}/codes", scale, zero_point], [f"{name}/real"]),
-    ]

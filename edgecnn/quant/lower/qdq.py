@@ -35,7 +35,7 @@ def lower(graph: Graph, table: QuantizerTable, profile: Profile) -> Graph:
     quantized = {name: quantizer for name, quantizer in table.activations.items() if quantizer.roles & profile.roles}
     tensors: list[onnx.TensorProto] = []
     replaced: set[str] = set()
-    nodes = _pair(INPUT, quantized[INPUT], tensors) if INPUT in quantized else []
+    nodes = activation_pair(INPUT, quantized[INPUT], tensors) if INPUT in quantized else []
     for original, node in zip(graph.nodes, model.graph.node, strict=True):
         for position, name in enumerate(original.input):
             if name in quantized and _reads_codes(graph, original, name, table, profile):
@@ -54,7 +54,7 @@ def lower(graph: Graph, table: QuantizerTable, profile: Profile) -> Graph:
         nodes.append(node)
         for name in node.output:
             if name in quantized:
-                nodes += _pair(name, quantized[name], tensors)
+                nodes += activation_pair(name, quantized[name], tensors)
     kept = [tensor for tensor in model.graph.initializer if tensor.name not in replaced]
     del model.graph.node[:], model.graph.initializer[:]
     model.graph.node.extend(nodes)
@@ -73,7 +73,8 @@ def _reads_codes(graph: Graph, node: onnx.NodeProto, name: str, table: Quantizer
     return any(layer.node == node.name for layer in table.layers)
 
 
-def _pair(name: str, quantizer: ActivationQuantizer, tensors: list[onnx.TensorProto]) -> list[onnx.NodeProto]:
+def activation_pair(name: str, quantizer: ActivationQuantizer, tensors: list[onnx.TensorProto]) -> list[onnx.NodeProto]:
+    """The Q/DQ pair behind a tensor, whose output is ``name/DequantizeLinear``; its constants join ``tensors``."""
     scale, zero_point, codes = f"{name}/scale", f"{name}/zero_point", f"{name}/QuantizeLinear"
     tensors.append(numpy_helper.from_array(np.array(quantizer.scale, np.float32), scale))
     tensors.append(numpy_helper.from_array(np.array(quantizer.zero_point, np.uint8), zero_point))
