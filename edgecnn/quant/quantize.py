@@ -16,7 +16,7 @@ from edgecnn.recipe import Preprocess
 
 BATCH = 8
 REFINEMENT_IMAGES = 256
-REFINEMENT_BYTES = 128 * 2**20  # of the largest tensor, over all images that layers are refined on
+REFINEMENT_BYTES = 256 * 2**20  # of the largest tensor in float32, over all images that layers are refined on
 
 
 def observe(

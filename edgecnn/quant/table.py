@@ -32,12 +32,9 @@ class ActivationQuantizer:
     zero_point: int
     roles: frozenset[Role]
 
-    def fake_quantize(self, value: Float) -> Float:
-        """What INT8 kernels read instead of ``value``, float32 of the same shape."""
-        scale, zero_point = np.float32(self.scale), np.float32(self.zero_point)
-        codes = np.clip(np.rint(value / scale) + zero_point, 0, LEVELS)
-        real: Float = (codes - zero_point) * scale
-        return real
+    def dequantize(self, codes: NDArray[np.uint8]) -> Float:
+        """What INT8 kernels read, float32 of the same shape."""
+        return (codes.astype(np.float32) - np.float32(self.zero_point)) * np.float32(self.scale)
 
 
 @dataclass(frozen=True)
