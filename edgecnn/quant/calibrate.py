@@ -48,21 +48,18 @@ def observe_ranges(graph: Graph, tensors: Iterable[str], batches: Iterable[Float
 
 
 def observe_means(graph: Graph, tensors: Iterable[str], batches: Iterable[Float]) -> dict[str, Means]:
-    """The channel means, ``(channels,) float64``, of each named tensor over images and positions."""
-    sums: dict[str, Means] = {}
-    count = 0
+    """Each image's channel means, ``(images, channels) float64``, of each named tensor, over positions."""
+    means: dict[str, list[Means]] = {}
     for values in _observe(graph, tensors, batches):
-        size = len(next(iter(values.values())))
         for name, value in values.items():
-            sums[name] = sums.get(name, 0.0) + channel_means(value) * size
-        count += size
-    return {name: total / count for name, total in sums.items()}
+            means.setdefault(name, []).append(channel_means(value))
+    return {name: np.concatenate(parts) for name, parts in means.items()}
 
 
 def channel_means(value: Float) -> Means:
-    """``(N, C, ...)`` to ``(C,)``."""
-    means = value.reshape(*value.shape[:2], -1).mean(axis=2, dtype=np.float32)  # over positions first: it is faster
-    return means.mean(axis=0, dtype=np.float64)  # type: ignore[no-any-return]  # numpy types a mean as Any
+    """``(N, C, ...)`` to ``(N, C)``."""
+    means: Means = value.reshape(*value.shape[:2], -1).mean(axis=2, dtype=np.float32).astype(np.float64)
+    return means
 
 
 def _observe(graph: Graph, tensors: Iterable[str], batches: Iterable[Float]) -> Iterator[dict[str, Float]]:

@@ -1,9 +1,4 @@
-"""Refinement layer by layer, each with everything before it quantized: rounding for its real input, then its bias.
-
-Quantization noise is not zero-mean per channel, and depthwise networks add the means up; each layer's mean error is
-taken out of its bias (Nagel et al. 2019, arXiv 1906.04721, section 4.2; Finkelstein et al. 2019, arXiv 1906.03193).
-Layers are visited in the graph's order, so a later layer also corrects what earlier ones left.
-"""
+"""Refinement in the graph's order, everything before a layer quantized: first its rounding, then its bias."""
 
 from collections.abc import Callable
 from dataclasses import replace
@@ -17,10 +12,11 @@ from edgecnn.data.preprocess import Float
 from edgecnn.graph.graph import Graph
 from edgecnn.graph.session import inference_session
 from edgecnn.names import INPUT
+from edgecnn.quant.bias import corrected_bias
 from edgecnn.quant.calibrate import observe_means
 from edgecnn.quant.lower.profiles import PORTABLE
 from edgecnn.quant.lower.qdq import lower
-from edgecnn.quant.rounding import mean_output, observe_moments, round_weights
+from edgecnn.quant.rounding import observe_moments, round_weights
 from edgecnn.quant.segments import segments
 from edgecnn.quant.table import QuantizerTable
 
@@ -30,7 +26,7 @@ CHUNK = 8  # images that a segment runs over at a time
 def refine(
     graph: Graph, table: QuantizerTable, images: Float, on_layer: Callable[[], None] = lambda: None
 ) -> QuantizerTable:
-    """The table with weights rounded to second order, and biases that give every layer its FP32 channel means again.
+    """The table with weights rounded to second order, and biases that give layers their FP32 channel means again.
 
     Args:
         images: (n, C, H, W) float32, normalised; the codes of all live tensors of this many are held in memory.
@@ -52,7 +48,8 @@ def refine(
             quantizer, codes = table.activations[layer.input], f"{layer.input}/QuantizeLinear"
             moments = observe_moments(node, weight, (quantizer.dequantize(value[codes]) for value in values))
             rounded = round_weights(weight, table.weights[layer.weight].scale, moments)
-            bias = (wanted[node.output[0]] - mean_output(rounded, moments)).astype(np.float32)
+            bias = graph.weights[layer.bias].astype(np.float32)
+            bias = corrected_bias(bias, weight, rounded, moments, wanted[node.output[0]])
             weights[layer.weight], biases[layer.bias] = rounded, bias
             constants[f"{layer.weight}/codes"] = numpy_helper.from_array(rounded.codes, f"{layer.weight}/codes")
             constants[layer.bias] = numpy_helper.from_array(bias, layer.bias)

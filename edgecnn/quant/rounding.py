@@ -28,17 +28,15 @@ BLOCK = 64  # columns after which the rest of the weight is updated at once
 
 @dataclass(frozen=True)
 class Moments:
-    """Of the input patches that a layer multiplies with its weight, over images and positions.
+    """Of the input patches that a layer multiplies with its weight.
 
     Args:
-        mean: (groups, columns).
-        covariance: (groups, columns, columns).
-        images: how many were seen.
+        means: (images, groups, columns), of each image over positions.
+        covariance: (groups, columns, columns), over images and positions.
     """
 
-    mean: Double
+    means: Double
     covariance: Double
-    images: int
 
 
 def observe_moments(node: onnx.NodeProto, weight: Float, batches: Iterable[Float]) -> Moments:
@@ -49,16 +47,16 @@ def observe_moments(node: onnx.NodeProto, weight: Float, batches: Iterable[Float
         batches: (n, in, ...) float32, at least one.
     """
     squares: Double = np.zeros(1)
-    sums: Double = np.zeros(1)
-    images = rows = 0
+    means = []
+    rows = 0
     for batch in batches:
-        images += len(batch)
         for patches in _patches(node, weight, batch):
             squares = squares + (patches @ patches.swapaxes(2, 3)).sum(axis=0, dtype=np.float64)
-            sums = sums + patches.sum(axis=3).sum(axis=0, dtype=np.float64)
+            means.append(patches.mean(axis=3).astype(np.float64))
             rows += len(patches) * patches.shape[3]
-    mean = sums / rows
-    return Moments(mean, squares / rows - mean[:, :, None] * mean[:, None, :], images)
+    of_images = np.concatenate(means)
+    mean = of_images.mean(axis=0)
+    return Moments(of_images, squares / rows - mean[:, :, None] * mean[:, None, :])
 
 
 def round_weights(weight: Float, scale: Float, moments: Moments) -> WeightQuantizer:
@@ -69,21 +67,13 @@ def round_weights(weight: Float, scale: Float, moments: Moments) -> WeightQuanti
         scale: (out,) float32.
         moments: of that input.
     """
-    groups, columns = moments.mean.shape
+    _, groups, columns = moments.means.shape
     codes = _round(
         weight.reshape(groups, -1, columns).astype(np.float64),
         scale.reshape(groups, -1).astype(np.float64),
         _shrunk(moments),
     )
     return WeightQuantizer(codes.reshape(weight.shape).astype(np.int8), scale)
-
-
-def mean_output(quantizer: WeightQuantizer, moments: Moments) -> Double:
-    """What a layer without bias puts out on average: (out,)."""
-    groups, columns = moments.mean.shape
-    weight = quantizer.real.reshape(groups, -1, columns).astype(np.float64)
-    mean: Double = np.einsum("goc,gc->go", weight, moments.mean).reshape(-1)
-    return mean
 
 
 def _patches(node: onnx.NodeProto, weight: Float, value: Float) -> Iterator[Float]:
@@ -111,7 +101,8 @@ def _shrunk(moments: Moments) -> Double:
     """
     columns = moments.covariance.shape[1]
     diagonal = np.einsum("gcc->gc", moments.covariance)
-    kept = PATCHES_PER_IMAGE * moments.images / (PATCHES_PER_IMAGE * moments.images + columns)
+    patches = PATCHES_PER_IMAGE * len(moments.means)
+    kept = patches / (patches + columns)
     shrunk: Double = moments.covariance * kept + (1 - kept) * diagonal[:, None] * np.eye(columns)
     return shrunk
 
