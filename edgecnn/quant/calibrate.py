@@ -33,7 +33,7 @@ def observe_ranges(graph: Graph, tensors: Iterable[str], batches: Iterable[Float
         InputError: no images, or a value that is not finite.
     """
     ranges: dict[str, Range] = {}
-    for values in _observe(graph, tensors, batches):
+    for values in observe_values(graph, tensors, batches):
         for name, value in values.items():
             seen = Range(float(value.min()), float(value.max()))
             if not np.isfinite(seen).all():
@@ -50,7 +50,7 @@ def observe_ranges(graph: Graph, tensors: Iterable[str], batches: Iterable[Float
 def observe_means(graph: Graph, tensors: Iterable[str], batches: Iterable[Float]) -> dict[str, Means]:
     """Each image's channel means, ``(images, channels) float64``, of each named tensor, over positions."""
     means: dict[str, list[Means]] = {}
-    for values in _observe(graph, tensors, batches):
+    for values in observe_values(graph, tensors, batches):
         for name, value in values.items():
             means.setdefault(name, []).append(channel_means(value))
     return {name: np.concatenate(parts) for name, parts in means.items()}
@@ -62,7 +62,7 @@ def channel_means(value: Float) -> Means:
     return means
 
 
-def _observe(graph: Graph, tensors: Iterable[str], batches: Iterable[Float]) -> Iterator[dict[str, Float]]:
+def observe_values(graph: Graph, tensors: Iterable[str], batches: Iterable[Float]) -> Iterator[dict[str, Float]]:
     """The named tensors' values, batch by batch."""
     names = sorted(tensors)
     model = with_batch(graph, None).copy()

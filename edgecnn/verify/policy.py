@@ -3,8 +3,8 @@
 from dataclasses import dataclass
 from enum import Enum
 
+from edgecnn.parity import Parity
 from edgecnn.recipe import Gate
-from edgecnn.verify.parity import Parity
 from edgecnn.verify.statistics import Accuracy, share_interval
 
 

@@ -13,8 +13,8 @@ import numpy as np
 from edgecnn.data.preprocess import Float
 from edgecnn.data.sets import ImageSet
 from edgecnn.errors import ParityError
+from edgecnn.parity import Parity, compare
 from edgecnn.recipe import Gate, Preprocess
-from edgecnn.verify.parity import Parity, compare
 from edgecnn.verify.policy import Judgement, judge
 from edgecnn.verify.statistics import Accuracy, accuracy
 

@@ -13,10 +13,10 @@ from edgecnn.data.preprocess import Float
 from edgecnn.errors import BuildError, InputError
 from edgecnn.graph.graph import Graph, with_batch
 from edgecnn.names import INPUT, OUTPUT
+from edgecnn.parity import compare
 from edgecnn.recipe import Gate
 from edgecnn.targets.base import Session
 from edgecnn.verify.golden import read_golden
-from edgecnn.verify.parity import compare
 from edgecnn.verify.policy import Verdict, judge
 from tests.contract.conftest import Case
 

@@ -2,8 +2,8 @@
 
 import pytest
 
+from edgecnn.parity import Parity
 from edgecnn.recipe import Gate
-from edgecnn.verify.parity import Parity
 from edgecnn.verify.policy import FLOAT_TOLERANCES, Verdict, judge
 from edgecnn.verify.statistics import Accuracy, mcnemar_p, paired_interval_pp
 

@@ -7,7 +7,7 @@ import pytest
 from numpy.typing import NDArray
 
 from edgecnn.errors import ParityError
-from edgecnn.verify.parity import IDENTICAL_DB, compare
+from edgecnn.parity import IDENTICAL_DB, compare
 
 
 def logits(*rows: list[float]) -> NDArray[np.float32]:
