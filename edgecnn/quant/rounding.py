@@ -33,10 +33,12 @@ class Moments:
     Args:
         means: (images, groups, columns), of each image over positions.
         covariance: (groups, columns, columns), over images and positions.
+        patches: how many were seen, of all images.
     """
 
     means: Double
     covariance: Double
+    patches: int
 
 
 def observe_moments(node: onnx.NodeProto, weight: Float, batches: Iterable[Float]) -> Moments:
@@ -56,7 +58,7 @@ def observe_moments(node: onnx.NodeProto, weight: Float, batches: Iterable[Float
             rows += len(patches) * patches.shape[3]
     of_images = np.concatenate(means)
     mean = of_images.mean(axis=0)
-    return Moments(of_images, squares / rows - mean[:, :, None] * mean[:, None, :])
+    return Moments(of_images, squares / rows - mean[:, :, None] * mean[:, None, :], rows)
 
 
 def round_weights(weight: Float, scale: Float, moments: Moments) -> WeightQuantizer:
@@ -101,7 +103,7 @@ def _shrunk(moments: Moments) -> Double:
     """
     columns = moments.covariance.shape[1]
     diagonal = np.einsum("gcc->gc", moments.covariance)
-    patches = PATCHES_PER_IMAGE * len(moments.means)
+    patches = min(moments.patches, PATCHES_PER_IMAGE * len(moments.means))  # behind a global pool there is one
     kept = patches / (patches + columns)
     shrunk: Double = moments.covariance * kept + (1 - kept) * diagonal[:, None] * np.eye(columns)
     return shrunk

@@ -4,7 +4,8 @@ Activations: per tensor, unsigned 8-bit codes with an integer zero-point. Weight
 in -127..127 (Jacob et al. 2018, arXiv 1712.05877; Krishnamoorthi 2018, arXiv 1806.08342, section 2).
 """
 
-from dataclasses import dataclass
+from collections.abc import Collection
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -57,12 +58,17 @@ class WeightQuantizer:
 
 @dataclass(frozen=True)
 class Layer:
-    """An INT8 layer: the names of its node, its input tensor, its weight and its bias."""
+    """An INT8 layer: the names of its node, its input tensor, its weight and its bias.
+
+    Args:
+        gate: it computes a squeeze-excitation's gate.
+    """
 
     node: str
     input: str
     weight: str
     bias: str
+    gate: bool = False
 
 
 @dataclass(frozen=True)
@@ -78,6 +84,24 @@ class QuantizerTable:
     biases: dict[str, Float]
     layers: tuple[Layer, ...]
 
+    def without(self, nodes: Collection[str]) -> "QuantizerTable":
+        """The table in which these layers stay float, and all others keep their codes.
+
+        Their weights and biases leave it, and so do the quantizers of tensors that only they read in eight bits.
+        """
+        layers = tuple(layer for layer in self.layers if layer.node not in nodes)
+        read = {layer.input for layer in layers}
+        activations = {
+            name: replace(quantizer, roles=quantizer.roles if name in read else quantizer.roles - {Role.INPUT})
+            for name, quantizer in self.activations.items()
+        }
+        return QuantizerTable(
+            {name: quantizer for name, quantizer in activations.items() if quantizer.roles},
+            {layer.weight: self.weights[layer.weight] for layer in layers},
+            {layer.bias: self.biases[layer.bias] for layer in layers},
+            layers,
+        )
+
 
 def make_table(graph: Graph, placement: Placement, ranges: dict[str, Range]) -> QuantizerTable:
     """Scales and codes from observed ranges.
@@ -91,7 +115,8 @@ def make_table(graph: Graph, placement: Placement, ranges: dict[str, Range]) -> 
     nodes = {node.name: node for node in graph.nodes}
     layers, weights, biases = [], {}, {}
     for name in placement.layers:
-        layer = Layer(name, *nodes[name].input)
+        source, weight, bias = nodes[name].input
+        layer = Layer(name, source, weight, bias, name in placement.gates)
         layers.append(layer)
         biases[layer.bias] = graph.weights[layer.bias].astype(np.float32)
         weights[layer.weight] = weight_quantizer(

@@ -20,16 +20,20 @@ class Profile:
 
     Args:
         roles: activations with one of these roles get a Q/DQ pair.
+        int8_gates: layers that compute a squeeze-excitation's gate are INT8, else they stay float.
         int32_bias: biases are int32 multiples of (input scale × weight scale), else they stay float.
     """
 
     name: str
     roles: frozenset[Role]
+    int8_gates: bool = False
     int32_bias: bool = False
 
 
 def lower(graph: Graph, table: QuantizerTable, profile: Profile) -> Graph:
     """The Q/DQ graph of a profile: every code as in the table, nothing else changed."""
+    if not profile.int8_gates:
+        table = table.without([layer.node for layer in table.layers if layer.gate])
     model = graph.copy()
     layers = {layer.node: layer for layer in table.layers}
     quantized = {name: quantizer for name, quantizer in table.activations.items() if quantizer.roles & profile.roles}

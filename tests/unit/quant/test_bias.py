@@ -29,7 +29,7 @@ def corrected(errors: Double) -> Float:
     weight = np.ones((4, 1, 1, 1), np.float32)
     exact = WeightQuantizer(np.ones((4, 1, 1, 1), np.int8), np.ones(4, np.float32))
     inputs = np.zeros((len(errors), 4, 1))
-    return corrected_bias(ZERO, weight, exact, Moments(inputs, np.zeros((4, 1, 1))), errors)
+    return corrected_bias(ZERO, weight, exact, Moments(inputs, np.zeros((4, 1, 1)), 4), errors)
 
 
 @pytest.mark.parametrize(("groups", "pad"), [(1, 0), (1, 1), (8, 1)])

@@ -18,6 +18,12 @@ PROFILES = [OPENVINO, PORTABLE, ONNXRUNTIME]
 TinyGraph = Callable[..., Graph]
 TinyTable = Callable[..., QuantizerTable]
 
+
+def int8(table: QuantizerTable, profile: Profile) -> QuantizerTable:
+    """What a profile keeps in eight bits."""
+    return table if profile.int8_gates else table.without([layer.node for layer in table.layers if layer.gate])
+
+
 name_each = pytest.mark.parametrize("name", MODELS)
 profile_each = pytest.mark.parametrize("profile", PROFILES, ids=lambda profile: profile.name)
 
@@ -27,8 +33,8 @@ profile_each = pytest.mark.parametrize("profile", PROFILES, ids=lambda profile: 
 def test_codes_and_scales_are_the_tables_own(
     tiny_graph: TinyGraph, tiny_table: TinyTable, name: str, profile: Profile
 ) -> None:
-    graph, table = tiny_graph(name), tiny_table(name)
-    weights = lower(graph, table, profile).weights
+    graph, table = tiny_graph(name), int8(tiny_table(name), profile)
+    weights = lower(graph, tiny_table(name), profile).weights
     for key, quantizer in table.weights.items():
         np.testing.assert_array_equal(weights[f"{key}/codes"], quantizer.codes)
         np.testing.assert_array_equal(weights[f"{key}/scale"], quantizer.scale)
@@ -51,8 +57,8 @@ def test_codes_and_scales_are_the_tables_own(
 def test_biases_are_the_tables_own_in_the_runtimes_type(
     tiny_graph: TinyGraph, tiny_table: TinyTable, name: str, profile: Profile
 ) -> None:
-    graph, table = tiny_graph(name), tiny_table(name)
-    weights = lower(graph, table, profile).weights
+    graph, table = tiny_graph(name), int8(tiny_table(name), profile)
+    weights = lower(graph, tiny_table(name), profile).weights
     for layer in table.layers:
         bias = table.biases[layer.bias]
         if not profile.int32_bias:
@@ -101,8 +107,8 @@ def test_openvino_adds_a_float_convolution_to_a_quantized_skip(
 def test_onnx_runtime_writes_codes_behind_every_layer_and_reads_them_in_every_add(
     tiny_graph: TinyGraph, tiny_table: TinyTable, name: str
 ) -> None:
-    graph, table = tiny_graph(name), tiny_table(name)
-    lowered = lower(graph, table, ONNXRUNTIME)
+    graph, table = tiny_graph(name), int8(tiny_table(name), ONNXRUNTIME)
+    lowered = lower(graph, tiny_table(name), ONNXRUNTIME)
     for node in lowered.nodes:
         if node.op_type == "Add":
             assert all(source.endswith("/DequantizeLinear") for source in node.input)
@@ -116,9 +122,53 @@ def test_onnx_runtime_writes_codes_behind_every_layer_and_reads_them_in_every_ad
         assert [node.op_type for node in lowered.consumers[key]] == ["QuantizeLinear"]
 
 
-def test_the_portable_graph_is_openvinos(tiny_graph: TinyGraph, tiny_table: TinyTable) -> None:
+def test_the_portable_graph_is_openvinos_with_float_gates(tiny_graph: TinyGraph, tiny_table: TinyTable) -> None:
     graph, table = tiny_graph(), tiny_table()
-    assert lower(graph, table, PORTABLE).content == lower(graph, table, OPENVINO).content
+    gates = [layer.node for layer in table.layers if layer.gate]
+    assert gates
+    assert lower(graph, table, PORTABLE).content == lower(graph, table.without(gates), OPENVINO).content
+    assert lower(graph, table, PORTABLE).content != lower(graph, table, OPENVINO).content
+
+
+@name_each
+@profile_each
+def test_a_layer_taken_out_of_the_table_is_the_float_graphs_own(
+    tiny_graph: TinyGraph, tiny_table: TinyTable, name: str, profile: Profile
+) -> None:
+    graph, table = tiny_graph(name), tiny_table(name)
+    out = table.layers[2]
+    rest = table.without({out.node})
+    assert out not in rest.layers
+    assert {*rest.layers, out} == set(table.layers)
+    nodes = {node.name: node for node in lower(graph, rest, profile).nodes}
+    assert list(nodes[out.node].input)[1:] == [out.weight, out.bias]
+    for key, quantizer in rest.weights.items():
+        assert quantizer is table.weights[key]
+    for key, activation in rest.activations.items():
+        assert (activation.scale, activation.zero_point) == (
+            table.activations[key].scale,
+            table.activations[key].zero_point,
+        )
+        readers = {layer.node for layer in rest.layers if layer.input == key}
+        assert bool(readers) == (Role.INPUT in activation.roles)
+
+
+@pytest.mark.parametrize("name", ["mobilenetv3_small", "mobilenetv3_large"])
+def test_gates_read_codes_in_openvino_and_the_pool_and_the_product_do_not(
+    tiny_graph: TinyGraph, tiny_table: TinyTable, name: str
+) -> None:
+    graph, table = tiny_graph(name), tiny_table(name)
+    lowered = lower(graph, table, OPENVINO)
+    nodes = {node.name: node for node in lowered.nodes}
+    for layer in table.layers:
+        if layer.gate:
+            assert list(nodes[layer.node].input)[:2] == [
+                f"{layer.input}/DequantizeLinear",
+                f"{layer.weight}/DequantizeLinear",
+            ]
+    for node in lowered.nodes:
+        if node.op_type in ("GlobalAveragePool", "Mul"):
+            assert not any(source.endswith("/DequantizeLinear") for source in node.input)
 
 
 @name_each

@@ -1,4 +1,4 @@
-"""Quantizers stand where INT8 kernels need them, and nowhere in squeeze-excitation."""
+"""Quantizers stand where INT8 kernels need them, and around no product of a gate."""
 
 from collections.abc import Callable
 
@@ -12,22 +12,26 @@ TinyGraph = Callable[..., Graph]
 
 
 @pytest.mark.parametrize(
-    ("name", "layers"),
-    # All convolutions and linear layers but the two of each squeeze-excitation.
+    ("name", "layers", "gates"),
     [
-        ("mobilenetv1", 27 + 1),
-        ("mobilenetv2", 52 + 1),
-        ("mobilenetv3_small", 52 - 2 * 9 + 2),
-        ("efficientnet_b0", 81 - 2 * 16 + 1),
-        ("efficientnet_lite0", 49 + 1),
+        ("mobilenetv1", 27 + 1, 0),
+        ("mobilenetv2", 52 + 1, 0),
+        ("mobilenetv3_small", 52 + 2, 2 * 9),
+        ("efficientnet_b0", 81 - 2 * 16 + 1, 0),
+        ("efficientnet_lite0", 49 + 1, 0),
     ],
 )
-def test_every_layer_but_squeeze_excitations_is_int8(tiny_graph: TinyGraph, name: str, layers: int) -> None:
+def test_every_layer_is_int8_but_gates_behind_a_sigmoid(
+    tiny_graph: TinyGraph, name: str, layers: int, gates: int
+) -> None:
     graph = tiny_graph(name)
-    found = place(graph).layers
-    assert len(found) == layers
-    left_out = {node.name for node in graph.nodes if node.op_type in ("Conv", "Gemm")} - set(found)
-    assert all(".fc1/Conv" in node or ".fc2/Conv" in node for node in left_out)
+    placement = place(graph)
+    squeezed = (".fc1/Conv", ".fc2/Conv")
+    assert len(placement.layers) == layers
+    assert len(placement.gates) == gates
+    assert placement.gates == {node for node in placement.layers if node.endswith(squeezed)}
+    left_out = {node.name for node in graph.nodes if node.op_type in ("Conv", "Gemm")} - set(placement.layers)
+    assert all(node.endswith(squeezed) for node in left_out)
 
 
 @pytest.mark.parametrize("name", FAMILIES)
@@ -62,7 +66,7 @@ def test_outputs_are_taken_behind_a_relu_and_before_anything_else(tiny_graph: Ti
     roles = placement.roles
     assert "logits" not in roles
     for node in graph.nodes:
-        if node.name not in placement.layers or node.output[0] == "logits":
+        if node.name not in set(placement.layers) - placement.gates or node.output[0] == "logits":
             continue
         users = graph.consumers[node.output[0]]
         behind_relu = len(users) == 1 and users[0].op_type in ("Relu", "Clip")
@@ -71,7 +75,17 @@ def test_outputs_are_taken_behind_a_relu_and_before_anything_else(tiny_graph: Ti
 
 
 @pytest.mark.parametrize("name", ["mobilenetv3_small", "efficientnet_b0"])
-def test_nothing_inside_squeeze_excitation_has_a_quantizer(tiny_graph: TinyGraph, name: str) -> None:
-    inside = ("/GlobalAveragePool", ".fc1/Conv", ".fc2/Conv", ".scale_activation/", ".2.activation/", ".1.activation/")
-    for tensor in place(tiny_graph(name)).roles:
-        assert tensor == "avgpool/GlobalAveragePool" or not any(part in tensor for part in inside)
+def test_inside_squeeze_excitation_only_what_its_layers_read_has_a_quantizer(tiny_graph: TinyGraph, name: str) -> None:
+    """Neither the pool's input nor the gate has one, unless a layer outside reads it."""
+    graph = tiny_graph(name)
+    placement = place(graph)
+    for node in graph.nodes:
+        if node.name.endswith((".fc1/Conv", ".fc2/Conv")):
+            assert (node.input[0] in placement.roles) == (node.name in placement.gates)
+            assert node.output[0] not in placement.roles
+    pools = [node for node in graph.nodes if node.name.endswith(".avgpool/GlobalAveragePool")]
+    assert pools
+    for pool in pools:
+        for user in graph.consumers[pool.input[0]]:
+            if user.op_type == "Mul":  # the gate's product
+                assert not set(user.input) & {name for name, roles in placement.roles.items() if Role.INPUT in roles}

@@ -85,7 +85,7 @@ def test_the_output_errs_less_than_with_rounding_to_the_nearest(groups: int) -> 
 def test_codes_are_the_nearest_where_inputs_are_independent() -> None:
     weight = normal(8, 32, 1, 1)
     plain = nearest(weight)
-    moments = Moments(np.zeros((8, 1, 32)), np.eye(32)[None] * RANDOM.uniform(0.1, 10, 32))
+    moments = Moments(np.zeros((8, 1, 32)), np.eye(32)[None] * RANDOM.uniform(0.1, 10, 32), 5000)
     np.testing.assert_array_equal(round_weights(weight, plain.scale, moments).codes, plain.codes)
 
 
@@ -93,18 +93,21 @@ def test_few_images_are_trusted_less_than_many() -> None:
     """Rounding moves further from the nearest code, the more images say how inputs hang together."""
     weight = normal(32, 256, 1, 1)
     plain, found = nearest(weight), covariance(correlated(5000, 256))[None]
-    moved = [
-        np.mean(round_weights(weight, plain.scale, Moments(np.zeros((images, 1, 256)), found)).codes != plain.codes)
-        for images in (1, 8, 500)
-    ]
-    assert moved[0] < moved[1] < moved[2]
+
+    def moved(images: int, patches: int) -> float:
+        moments = Moments(np.zeros((images, 1, 256)), found, patches)
+        return float(np.mean(round_weights(weight, plain.scale, moments).codes != plain.codes))
+
+    assert moved(1, 4096) < moved(8, 8 * 4096) < moved(500, 500 * 4096)
+    assert moved(500, 500) < moved(500, 500 * 4096)  # one patch per image, behind a global pool
+    assert moved(500, 500 * 4096) == moved(500, 500 * 100)  # neighbours say nothing new
 
 
 @pytest.mark.parametrize("excited", [0.0, 1.0])
 def test_inputs_that_never_move_keep_the_nearest_codes(excited: float) -> None:
     weight = normal(4, 16, 1, 1)
     plain = nearest(weight)
-    moments = Moments(np.zeros((4, 1, 16)), np.zeros((1, 16, 16)))
+    moments = Moments(np.zeros((4, 1, 16)), np.zeros((1, 16, 16)), 4)
     moments.covariance[0, 0, 0] = excited
     rounded = round_weights(weight, plain.scale, moments)
     np.testing.assert_array_equal(rounded.codes, plain.codes)
