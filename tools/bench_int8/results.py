@@ -37,7 +37,8 @@ class Row:
     """One candidate. What it lacks, ``error`` explains in one line.
 
     Args:
-        build_s: seconds that quantizing for the accuracy comparison took, calibration counted.
+        build_s: seconds that quantizing and compiling for the accuracy comparison took, calibration counted; edgecnn
+            calibrates once, in the row of its first runtime.
         accuracy: None without labels.
     """
 
