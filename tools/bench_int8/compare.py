@@ -2,6 +2,7 @@
 
 import contextlib
 import functools
+import os
 import sys
 import time
 from collections.abc import Callable
@@ -57,12 +58,14 @@ def compare_case(case: Case, settings: Settings, say: Callable[[str], None]) -> 
         row, runs[candidate] = _built(candidate, own, timed, judging, settings)
         rows.append(row)
     say(f"{case.model}: latency, {settings.rounds} rounds")
+    complete = _timed(rows, runs, timed, settings)
     return CaseResult(
         case,
         calibrated=f"{len(own.calibration)} images of {own.calibration.name}",
         judged="" if judging is None else f"{len(judging.images)} images of {judging.images.name}",
         side=own.side,
-        rows=tuple(_timed(rows, runs, timed, settings)),
+        load=os.getloadavg()[0],
+        rows=tuple(complete),
     )
 
 

@@ -57,7 +57,7 @@ def how_measured(report: Report) -> str:
         f" runtime has a turn of {settings.inferences} inferences, whose median counts. “edgecnn takes” is edgecnn's"
         " latency as a share of that row's, with a bootstrap interval over rounds."
         f" NNCF {versions.get('nncf')}, OpenVINO {versions.get('openvino')},"
-        f" ONNX Runtime {versions.get('onnxruntime')}, load {versions.get('load')}."
+        f" ONNX Runtime {versions.get('onnxruntime')}."
     )
 
 
@@ -68,6 +68,8 @@ def _case_text(result: CaseResult) -> list[str]:
         return [*lines, f"nothing was compared: {result.error}"]
     judged = f"accuracy at {result.side}×{result.side} on {result.judged}" if result.judged else "latency alone"
     lines.append(f"calibrated on {result.calibrated}; {judged}{_fp32_top1(result)}")
+    if result.load is not None:
+        lines.append(f"load {result.load:.1f} after latency was measured")
     header = ["runtime", "quantizer", "built in s", *ACCURACY, *LATENCY]
     rows = [
         [row.runtime, row.quantizer, NONE if row.build_s is None else f"{row.build_s:.1f}", *_cells(row, kl=True)]

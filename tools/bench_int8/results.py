@@ -77,12 +77,14 @@ class CaseResult:
     Args:
         judged: name and number of the images behind accuracy, or empty.
         side: pixels of the input that accuracy was compared at.
+        load: of the machine when latency had been measured; two busy threads of our own make 2 of it.
     """
 
     case: Case
     calibrated: str = ""
     judged: str = ""
     side: int = 0
+    load: float | None = None
     rows: tuple[Row, ...] = ()
     error: str = ""
 

@@ -35,7 +35,7 @@ def row(quantizer: str, share: float | None = None) -> Row:
     )
 
 
-RESULT = CaseResult(CASE, "64 images", "500 images of a set", 64, (row("edgecnn"), row("NNCF", 0.65)))
+RESULT = CaseResult(CASE, "64 images", "500 images of a set", 64, rows=(row("edgecnn"), row("NNCF", 0.65)))
 REPORT = Report({"CPU": "some", "nncf": "3"}, Settings(), (RESULT,), 60.0)
 
 
