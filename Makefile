@@ -6,7 +6,7 @@ DATASET := /usr/share/datasets/fashion-mnist
 SUDO := $(shell test "$$(id -u)" = 0 || echo sudo)
 APT_INSTALL := $(SUDO) apt-get update -qq && $(SUDO) apt-get install -y -qq
 
-.PHONY: demo test lint types unit clean bench-export
+.PHONY: demo test lint types unit clean bench-export bench-int8
 
 demo: .venv/.demo ## the main job on real images
 	$(BIN)/edgecnn export mobilenetv3 --target openvino --int8 --out demo/mobilenetv3-int8 --force
@@ -44,9 +44,17 @@ clean:
 	$(PIP) install --quiet --constraint constraints.txt --group dev --editable '.[export,openvino,onnxruntime,train,lite0]'
 	touch $@ .venv/.demo
 
+.venv/.peers: pyproject.toml constraints.txt | .venv/bin/python
+	$(PIP) install --quiet --constraint constraints.txt --editable '.[peers]'
+	touch $@ .venv/.demo
+
 # Fashion-MNIST, from Debian's and Ubuntu's archives.
 $(DATASET):
 	$(APT_INSTALL) dataset-fashion-mnist
 
 bench-export: .venv/.demo ## seconds and memory of whole exports
 	$(BIN)/python tools/bench_export.py
+
+# OPTIONS='--quick' tries it in a few minutes; `python -m tools.bench_int8 --help` has the rest.
+bench-int8: .venv/.peers | $(DATASET) ## INT8 accuracy and latency against NNCF and ONNX Runtime's own quantizer
+	$(BIN)/python -m tools.bench_int8 $(OPTIONS)

@@ -11,7 +11,8 @@ from edgecnn.models.sources import LITE0_PACKAGE, sources
 from edgecnn.names import __version__
 from edgecnn.targets.registry import TARGETS
 
-# What each extra brings, by module and by distribution, and what it is for.
+# What each extra brings, by module and by distribution, and what it is for. `peers` is not here: it serves a benchmark
+# of the repository, and what it lacks is nothing that edgecnn lacks.
 EXTRAS: dict[str, tuple[str, tuple[tuple[str, str], ...]]] = {
     "export": (
         "build artifacts from PyTorch",
