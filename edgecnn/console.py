@@ -146,9 +146,15 @@ def print_inspection(inspection: Inspection) -> None:
     timed = inspection.versus
     if timed is None:
         return
-    table = _table("precision", "rounds|", "p50 ms|", "mean ms|", "min ms|")
+    table = _table("precision", "rounds|", "p50 ms|", "mean ms|", "min ms|", "INT8 gains")
+    gains = {gain.against: gain for gain in timed.gains}
     for row in timed.latencies:
-        table.add_row(row.name, str(row.n), f"{row.p50_ms:.3f}", f"{row.mean_ms:.3f}", f"{row.min_ms:.3f}")
+        gain = gains.get(row.name)
+        low, high = gain.ratio_ci95 if gain else (0.0, 0.0)
+        times = f"{gain.ratio:.2f}x [{low:.2f}, {high:.2f}]" if gain else ""
+        table.add_row(
+            row.name, str(row.n), f"{row.p50_ms:.3f}", f"{row.mean_ms:.3f}", f"{row.min_ms:.3f}", escape(times)
+        )
     out.print(table)
     for missing in timed.omitted:
         out.print(f"{missing.name} was not timed: {_shown(missing.reason)}")
@@ -158,10 +164,9 @@ def print_inspection(inspection: Inspection) -> None:
 
 def _share(coverage: Coverage) -> str:
     layers = coverage.int8_layers + len(coverage.float_layers)
-    return (
-        f"{coverage.int8_macs_share:.2%} of {coverage.macs / 1e6:,.1f} M MACs run in int8 kernels:"
-        f" {coverage.int8_layers} of {layers} layers, {coverage.planned_int8} of {coverage.planned} quantized ones"
-    )
+    share = f"{coverage.int8_macs_share:.2%} of {coverage.macs / 1e6:,.1f} M MACs run in int8 kernels"
+    quantized = f", {coverage.planned_int8} of {coverage.planned} quantized ones" if coverage.planned else ""
+    return f"{share}: {coverage.int8_layers} of {layers} layers{quantized}"
 
 
 def _listed(what: str, nodes: list[str], most: int = 4) -> str:

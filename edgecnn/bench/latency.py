@@ -45,8 +45,8 @@ class Gain:
 
     @property
     def real(self) -> bool:
-        """Whether the whole interval is above 1: a gain that the noise does not explain."""
-        return self.ratio_ci95[0] > 1
+        """Whether the whole interval is above 1, by a hundredth: a gain that noise does not explain, and that shows."""
+        return round(self.ratio_ci95[0], 2) > 1
 
 
 @dataclass(frozen=True)
@@ -62,9 +62,9 @@ class Race:
             for name, ms in self.rounds_ms.items()
         )
 
-    def fastest(self, names: Sequence[str]) -> str:
-        """The one of these with the smallest median."""
-        return min(names, key=lambda name: float(np.median(self.rounds_ms[name])))
+    def by_median(self, names: Sequence[str]) -> list[str]:
+        """These candidates, the fastest first."""
+        return sorted(names, key=lambda name: float(np.median(self.rounds_ms[name])))
 
     def gain(self, candidate: str, against: str, seed: int = 0) -> Gain:
         """Resamples rounds, not single times: what disturbed a round disturbed both."""

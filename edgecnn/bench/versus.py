@@ -24,17 +24,22 @@ class Omitted:
 
 @dataclass(frozen=True)
 class Versus:
-    """Latencies here, the artifact's first, and what INT8 gains over the fastest float.
+    """Latencies here, the artifact's first, and what INT8 gains.
 
     Args:
         batch: images per call.
-        gain: None unless the artifact is INT8.
+        gains: over every float precision, the fastest first; none unless the artifact is INT8.
     """
 
     batch: int
     latencies: tuple[Latency, ...]
-    gain: Gain | None
+    gains: tuple[Gain, ...]
     omitted: tuple[Omitted, ...]
+
+    @property
+    def gain(self) -> Gain | None:
+        """Over the fastest float, which is the one to beat."""
+        return self.gains[0] if self.gains else None
 
     @property
     def verdict(self) -> str:
@@ -46,26 +51,29 @@ class Versus:
         against = self.gain.against.upper()
         if self.gain.real:
             return f"INT8 is {self.gain.ratio:.2f}x as fast as {against} here ({measured})"
-        return f"INT8 is not worth it here: {self.gain.ratio:.2f}x as fast as {against} ({measured})"
+        noise = ", inside the noise" if high >= 1 else ""
+        return f"INT8 is not worth it here: {self.gain.ratio:.2f}x as fast as {against}{noise} ({measured})"
 
     def as_json(self) -> dict[str, Any]:
         """The keys that scripts rely on. Milliseconds and ratios carry four decimals."""
-        gain = self.gain
+        gains = [
+            {
+                "candidate": gain.candidate,
+                "against": gain.against,
+                "ratio": round(gain.ratio, 4),
+                "ratio_ci95": [round(bound, 4) for bound in gain.ratio_ci95],
+                "worth_it": gain.real,
+            }
+            for gain in self.gains
+        ]
         return {
             "batch": self.batch,
             "latencies": [
                 asdict(row) | {key: round(getattr(row, key), 4) for key in ("p50_ms", "mean_ms", "min_ms")}
                 for row in self.latencies
             ],
-            "gain": None
-            if gain is None
-            else {
-                "candidate": gain.candidate,
-                "against": gain.against,
-                "ratio": round(gain.ratio, 4),
-                "ratio_ci95": [round(bound, 4) for bound in gain.ratio_ci95],
-                "worth_it": gain.real,
-            },
+            "gain": gains[0] if gains else None,
+            "gains": gains,
             "omitted": [asdict(row) for row in self.omitted],
             "verdict": self.verdict,
         }
@@ -102,9 +110,9 @@ def versus(
             sessions[name] = found
     runs = [(name, lambda rival=rival: rival.run(image)) for name, rival in sessions.items()]
     result = compete(runs, on_round=on_round)
-    rivals = [name for name in sessions if name != precision]
-    gain = result.gain(precision, result.fastest(rivals)) if precision == INT8 and rivals else None
-    return Versus(len(image), result.latencies, gain, tuple(omitted))
+    rivals = result.by_median([name for name in sessions if name != precision]) if precision == INT8 else []
+    gains = tuple(result.gain(precision, rival) for rival in rivals)
+    return Versus(len(image), result.latencies, gains, tuple(omitted))
 
 
 def _float(

@@ -89,5 +89,5 @@ def test_rounds_stop_with_the_budget(ms: float, rounds: int) -> None:
 
 def test_the_fastest_has_the_smallest_median() -> None:
     found = Race({"a": (1.0, 5.0, 5.0), "b": (2.0, 2.0, 9.0)})
-    assert found.fastest(["a", "b"]) == "b"
-    assert found.fastest(["a"]) == "a"
+    assert found.by_median(["a", "b"]) == ["b", "a"]
+    assert found.by_median(["a"]) == ["a"]

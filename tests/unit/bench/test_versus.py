@@ -93,21 +93,24 @@ def test_int8_is_held_against_the_fastest_float() -> None:
     found = versus(INT8, FakeSession(INT8, FP32), FakeTarget(), b"", IMAGE, MACS, racing(int8=1, fp32=2, bf16=1.5))
     assert found.gain is not None
     assert found.gain.against == BF16
+    assert [gain.against for gain in found.gains] == [BF16, FP32]
+    assert found.gains[1].ratio == pytest.approx(2, abs=0.05)
     assert found.verdict.startswith("INT8 is 1.50x as fast as BF16 here (95 % [1.")
     assert found.as_json()["gain"]["worth_it"] is True
 
 
-@pytest.mark.parametrize("ms", [2.0, 2.001, 3.0])
-def test_int8_that_gains_nothing_is_not_worth_it(ms: float) -> None:
+@pytest.mark.parametrize(("ms", "noise"), [(2.0, True), (2.001, True), (3.0, False)])
+def test_int8_that_gains_nothing_is_not_worth_it(ms: float, noise: bool) -> None:
     found = versus(INT8, FakeSession(INT8, FP32), FakeTarget(), b"", IMAGE, MACS, racing(int8=ms, fp32=2, bf16=4))
     assert found.verdict.startswith("INT8 is not worth it here: ")
+    assert ("inside the noise" in found.verdict) == noise
     assert found.as_json()["gain"]["worth_it"] is False
 
 
 def test_a_float_artifact_has_no_verdict() -> None:
     found = versus(FP32, FakeSession(FP32, FP32), FakeTarget(), b"", IMAGE, MACS, racing(fp32=2, bf16=4))
     assert [row.name for row in found.latencies] == [FP32, BF16]
-    assert (found.gain, found.verdict) == (None, "")
+    assert (found.gain, found.gains, found.verdict) == (None, (), "")
 
 
 @pytest.mark.parametrize("name", TARGETS)
