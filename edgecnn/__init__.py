@@ -1,7 +1,7 @@
 """Efficient CNNs from PyTorch to devices, with the evidence that they still answer the same.
 
-``export``, ``verify`` and ``predict`` are the pipeline's own; they are imported when first used, so that importing
-edgecnn needs no runtime.
+``export``, ``verify``, ``inspect`` and ``predict`` do what the commands of these names do; they are imported when first
+used, so that importing edgecnn needs no runtime.
 """
 
 from typing import TYPE_CHECKING, Any
@@ -9,12 +9,13 @@ from typing import TYPE_CHECKING, Any
 from edgecnn.names import __version__
 
 if TYPE_CHECKING:
+    from edgecnn.inspection import inspect as inspect
     from edgecnn.pipeline import export as export
     from edgecnn.pipeline import predict as predict
     from edgecnn.pipeline import verify as verify
     from edgecnn.request import ExportRequest as ExportRequest
 
-__all__ = ["ExportRequest", "__version__", "export", "predict", "verify"]
+__all__ = ["ExportRequest", "__version__", "export", "inspect", "predict", "verify"]
 
 
 def __getattr__(name: str) -> Any:
@@ -22,6 +23,10 @@ def __getattr__(name: str) -> Any:
         from edgecnn.request import ExportRequest
 
         return ExportRequest
+    if name == "inspect":
+        from edgecnn.inspection import inspect
+
+        return inspect
     if name in ("export", "predict", "verify"):
         from edgecnn import pipeline
 

@@ -30,6 +30,16 @@ ADDRESSED = re.compile(r"(?P<stem>[a-z]+)-(?P<sha12>[0-9a-f]{12})(?P<suffix>\.[a
 VERIFIED, REJECTED, INCONCLUSIVE, NOT_GATED = "verified", "rejected", "inconclusive", "not gated"
 
 
+class _Layer(msgspec.Struct):
+    name: str
+    macs: int
+
+
+class _Activation(msgspec.Struct):
+    name: str
+    values: int
+
+
 @dataclass(frozen=True)
 class Artifact:
     """An artifact on disk whose files are the ones in its manifest.
@@ -54,6 +64,23 @@ class Artifact:
     def labels(self) -> list[str]:
         return msgspec.convert(self.manifest["labels"], list[str])
 
+    @property
+    def layer_macs(self) -> dict[str, int]:
+        """Multiply-accumulates of one image, by convolution and linear layer, in the graph's order."""
+        return {row.name: row.macs for row in msgspec.convert(self.manifest["graph"]["layers"], list[_Layer])}
+
+    @property
+    def activations(self) -> dict[str, int]:
+        """Values of one image that each activation makes, by node."""
+        rows = msgspec.convert(self.manifest["graph"]["activations"], list[_Activation])
+        return {row.name: row.values for row in rows}
+
+    @property
+    def int8_layers(self) -> list[str]:
+        """Nodes that the quantizer made INT8 layers."""
+        quantizer = self.manifest["quantizer"]
+        return [] if quantizer is None else msgspec.convert(quantizer["layers"], list[str])
+
     def model_files(self) -> dict[str, Path]:
         """The target's own files by suffix."""
         return {Path(role).suffix: path for role, path in self.files.items() if role.startswith("model.")}
@@ -73,6 +100,7 @@ def load_artifact(folder: Path) -> Artifact:
         artifact = Artifact(folder, manifest, files)
         # Reading them all here makes a damaged manifest an integrity error, not a surprise later.
         _ = artifact.interface, artifact.preprocess, artifact.labels, manifest["target"], manifest["precision"]
+        _ = artifact.layer_macs, artifact.activations, artifact.int8_layers
     except (KeyError, TypeError, ValueError, msgspec.ValidationError) as error:
         raise IntegrityError(f"{path}: {type(error).__name__} {error} in the manifest; export again") from error
     for found_path in folder.iterdir():

@@ -151,6 +151,24 @@ def verify(
 
 
 @app.command()
+def inspect(
+    artifact: ArtifactFolder,
+    no_timing: Annotated[bool, typer.Option("--no-timing", help="Only say what is executed; time nothing.")] = False,
+    as_json: Json = False,
+) -> None:
+    """What the runtime really executes here, and whether INT8 is worth it here."""
+    from edgecnn.console import print_inspection, watching
+    from edgecnn.inspection import inspect as run
+
+    with watching() as progress:
+        inspection = run(artifact, not no_timing, progress)
+    if as_json:
+        _print_json(inspection.as_json())
+    else:
+        print_inspection(inspection)
+
+
+@app.command()
 def predict(
     artifact: ArtifactFolder,
     images: Annotated[list[Path], typer.Argument(help="JPEG or PNG files.", metavar="IMAGE...")],

@@ -12,8 +12,10 @@ from rich.progress import Progress as Bars
 from rich.table import Table
 
 from edgecnn.errors import printable
+from edgecnn.inspection import Inspection
 from edgecnn.pipeline import Exported, Predictions
 from edgecnn.progress import Progress
+from edgecnn.verify.coverage import Coverage
 from edgecnn.verify.policy import Verdict
 from edgecnn.verify.stages import Verification
 
@@ -111,6 +113,8 @@ def print_verification(verification: Verification) -> None:
             f" {found.drop_pp:+.2f} pp, 95 % [{low:+.2f}, {high:+.2f}], McNemar p {found.mcnemar_p:.2g};"
             f" top-5 {found.top5:.4f} against {found.top5_reference:.4f}"
         )
+    if verification.coverage is not None and verification.coverage.planned:
+        out.print(_share(verification.coverage))
     if verification.note:
         out.print(f"note: {_shown(verification.note)}")
     verdict = verification.judgement.verdict
@@ -120,6 +124,56 @@ def print_verification(verification: Verification) -> None:
         f"[{colour}]{verdict.value}[/] against {verification.reference}"
         f" on {verification.parity.n} images of {_shown(verification.images['name'])}{_shown(reasons)}"
     )
+
+
+def print_inspection(inspection: Inspection) -> None:
+    """What is executed, then the latencies and the verdict."""
+    manifest, coverage = inspection.artifact.manifest, inspection.coverage
+    folder = _shown(str(inspection.artifact.folder))
+    out.print(
+        f"{folder}  {manifest['model']['name']} {manifest['precision']} for {manifest['target']}, {manifest['status']}"
+    )
+    out.print(_share(coverage))
+    for planned, words in ((True, "quantized, but in float"), (False, "in float as planned")):
+        layers = [layer for layer in coverage.float_layers if layer.planned is planned]
+        share = sum(layer.macs_share for layer in layers)
+        if layers:
+            out.print(_listed(f"{words} ({share:.2%} of the MACs)", [layer.name for layer in layers]))
+    if coverage.unfused:
+        out.print(_listed("activations with a kernel of their own", list(coverage.unfused)))
+    added = ", ".join(f"{count} {kind}" for kind, count in sorted(coverage.reformats.items()))
+    out.print(f"reformats: {added or 'none'}")
+    timed = inspection.versus
+    if timed is None:
+        return
+    table = _table("precision", "rounds|", "p50 ms|", "mean ms|", "min ms|", "INT8 gains")
+    gains = {gain.against: gain for gain in timed.gains}
+    for row in timed.latencies:
+        gain = gains.get(row.name)
+        low, high = gain.ratio_ci95 if gain else (0.0, 0.0)
+        times = f"{gain.ratio:.2f}x [{low:.2f}, {high:.2f}]" if gain else ""
+        table.add_row(
+            row.name, str(row.n), f"{row.p50_ms:.3f}", f"{row.mean_ms:.3f}", f"{row.min_ms:.3f}", escape(times)
+        )
+    out.print(table)
+    for missing in timed.omitted:
+        out.print(f"{missing.name} was not timed: {_shown(missing.reason)}")
+    if timed.gain is not None:
+        out.print(f"[{'green' if timed.gain.real else 'yellow'}]{_shown(timed.verdict)}[/]")
+
+
+def _share(coverage: Coverage) -> str:
+    layers = coverage.int8_layers + len(coverage.float_layers)
+    share = f"{coverage.int8_macs_share:.2%} of {coverage.macs / 1e6:,.1f} M MACs run in int8 kernels"
+    quantized = f", {coverage.planned_int8} of {coverage.planned} quantized ones" if coverage.planned else ""
+    return f"{share}: {coverage.int8_layers} of {layers} layers{quantized}"
+
+
+def _listed(what: str, nodes: list[str], most: int = 4) -> str:
+    """How many nodes, and the modules of the first."""
+    modules = list(dict.fromkeys(node.rpartition("/")[0] for node in nodes))
+    rest = f" and {len(modules) - most} more" if len(modules) > most else ""
+    return _shown(f"{len(nodes)} {what}: {', '.join(modules[:most])}{rest}")
 
 
 def print_predictions(predictions: Predictions) -> None:

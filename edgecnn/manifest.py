@@ -12,18 +12,24 @@ from edgecnn.data.sets import ImageSet
 from edgecnn.names import __version__
 from edgecnn.request import EXPORT_PACKAGES, Plan
 from edgecnn.targets.base import Interface
-from edgecnn.verify.policy import Judgement, Verdict
+from edgecnn.verify.policy import Verdict
 from edgecnn.verify.stages import Verification
 
 if TYPE_CHECKING:
     from edgecnn.quant.table import QuantizerTable
 
 
-def status(judgement: Judgement) -> str:
-    """What a judgement leaves in the manifest."""
-    if judgement.rejected:
+def status(verification: Verification, gated: bool) -> str:
+    """What a check leaves in the manifest. Without a gate, answers are measured only, but secretly float is rejected.
+
+    Args:
+        gated: False for random weights.
+    """
+    if not gated and not verification.secretly_float:
+        return NOT_GATED
+    if verification.judgement.rejected:
         return REJECTED
-    return VERIFIED if judgement.verdict is Verdict.PASS else INCONCLUSIVE
+    return VERIFIED if verification.judgement.verdict is Verdict.PASS else INCONCLUSIVE
 
 
 def describe(
@@ -31,20 +37,28 @@ def describe(
     interface: Interface,
     labels: list[str],
     weights_sha256: str,
-    graph_sha256: str,
+    graph: dict[str, Any],
     calibration: ImageSet | None,
     table: "QuantizerTable | None",
     verification: Verification,
 ) -> dict[str, Any]:
-    """Everything of a manifest but its schema and its files."""
+    """Everything of a manifest but its schema and its files.
+
+    What the runtime was seen to execute, ``coverage``, is the one entry that another CPU may change.
+
+    Args:
+        graph: hash, layers and activations of the FP32 graph.
+    """
+    evidence = verification.as_json()
+    coverage = evidence.pop("coverage")
     is_file = plan.source not in ("builtin", "imagenet", "random")
     weights = {"source": "file" if is_file else plan.source, "sha256": weights_sha256}
     return {
         "edgecnn": __version__,
-        "status": status(verification.judgement) if plan.gated else NOT_GATED,
+        "status": status(verification, plan.gated),
         "model": {"name": plan.spec.name, "num_classes": interface.classes},
         "weights": weights | ({"file": Path(plan.source).name} if is_file else {}),
-        "graph": {"sha256": graph_sha256},
+        "graph": graph,
         "interface": asdict(interface),
         "preprocess": structs.asdict(plan.data.preprocess),
         "labels": labels,
@@ -58,12 +72,14 @@ def describe(
         else {
             "method": "min-max activations; per-channel weights, second-order rounding; sequential bias correction",
             "int8_layers": len(table.layers),
+            "layers": [layer.node for layer in table.layers],
             "profile": plan.target.profile.name,
         },
         "versions": versions((*EXPORT_PACKAGES, *plan.target.packages, "numpy", "pillow")),
         "runtime": plan.target.settings,
         "gate": structs.asdict(plan.gate),
-        "evidence": verification.as_json(),
+        "coverage": coverage,
+        "evidence": evidence,
     }
 
 

@@ -4,4 +4,5 @@ __version__ = "0.1.0"
 
 INPUT = "image"
 OUTPUT = "logits"
+BATCH = "N"  # the batch dimension, where it is dynamic
 PRECISIONS = ("fp32", "fp16", "int8")

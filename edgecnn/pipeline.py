@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from msgspec import structs
 
-from edgecnn.artifact import MANIFEST, NOT_GATED, Artifact, load_artifact, mark, publish, reserve
+from edgecnn.artifact import MANIFEST, NOT_GATED, REJECTED, Artifact, load_artifact, mark, publish, reserve
 from edgecnn.data.images import read_picture
 from edgecnn.data.preprocess import preprocess
 from edgecnn.data.sets import ImageSet, load_set
@@ -24,10 +24,10 @@ from edgecnn.manifest import describe, status
 from edgecnn.progress import Progress
 from edgecnn.recipe import Data, Gate, load_labels
 from edgecnn.request import ExportRequest, Plan, plan, with_max_drop
-from edgecnn.targets.base import Interface, Session, Target
-from edgecnn.targets.registry import find_target
+from edgecnn.targets.base import ExecutedLayer, Interface, Session, Target
+from edgecnn.verify.coverage import cover
 from edgecnn.verify.golden import golden_pairs, read_golden
-from edgecnn.verify.reopen import reopen, torch_stage
+from edgecnn.verify.reopen import coverage_of, open_session, reopen, torch_stage
 from edgecnn.verify.stages import Stage, Verification, check, check_golden
 
 if TYPE_CHECKING:
@@ -64,6 +64,7 @@ class Exported:
             "files": [str(path) for path in self.artifact.files.values()],
             "elapsed_s": round(sum(self.elapsed_s.values()), 3),
             "stages": [{"name": name, "elapsed_s": round(seconds, 3)} for name, seconds in self.elapsed_s.items()],
+            "coverage": manifest["coverage"],
             "evidence": manifest["evidence"],
         }
 
@@ -101,6 +102,7 @@ def export(request: ExportRequest, progress: Progress | None = None) -> Exported
         # Imported here, because they bring torch and ONNX, which listing and verifying do without.
         from edgecnn.graph.fold import fold
         from edgecnn.graph.graph import with_batch
+        from edgecnn.graph.macs import activation_sizes, facts, layer_macs
         from edgecnn.graph.to_onnx import to_onnx
         from edgecnn.models.weights import load_model
 
@@ -117,7 +119,7 @@ def export(request: ExportRequest, progress: Progress | None = None) -> Exported
         with progress.stage(f"build for {planned.target.name}"):
             built = planned.target.build(with_batch(lowered, planned.batch))
             interface = Interface(planned.batch, 3, how.height, how.width, len(labels))
-            session = _open_built(planned.target, built, interface)
+            session, executed = _open_built(planned.target, built, interface)
         with progress.stage("check", len(judging)):
             eager = torch_stage("eager", loaded.model)
             stages = [
@@ -128,6 +130,10 @@ def export(request: ExportRequest, progress: Progress | None = None) -> Exported
                 Stage("compiled", session.run_all),
             ]
             verification = check(stages, judging, how, planned.precision, planned.gate, progress.advance)
+            int8 = [] if table is None else [layer.node for layer in table.layers]
+            verification = verification.with_coverage(
+                cover(executed, layer_macs(graph), activation_sizes(graph), int8, planned.target.every_layer_int8)
+            )
         with progress.stage("publish"):
             contents = {f"model{suffix}": content for suffix, content in built.items()}
             contents["reference.onnx"] = with_batch(graph, None).content
@@ -135,11 +141,11 @@ def export(request: ExportRequest, progress: Progress | None = None) -> Exported
                 contents["lowered.onnx"] = with_batch(lowered, None).content
             contents["golden.npz"] = golden_pairs(judging, how, eager)
             manifest = describe(
-                planned, interface, labels, loaded.sha256, graph.sha256, calibration, table, verification
+                planned, interface, labels, loaded.sha256, facts(graph), calibration, table, verification
             )
             artifact = publish(planned.out, contents, manifest)
     exported = Exported(artifact, verification, progress.elapsed_s)
-    if planned.gated and verification.judgement.rejected:
+    if artifact.manifest["status"] == REJECTED:
         reasons = "; ".join(verification.judgement.reasons)
         raise GateError(f"{planned.out} is marked rejected: {reasons}", exported)
     return exported
@@ -173,7 +179,7 @@ def verify(
     if weights is not None and images is None:
         raise UsageError("--weights names the reference for --images; the golden pairs are their own reference")
     with progress.stage("open"):
-        session = _open(artifact)
+        session = open_session(artifact)
     if images is None:
         with progress.stage("check"):
             pairs = read_golden(artifact)
@@ -184,7 +190,7 @@ def verify(
             stages = reopen(artifact, session, weights)
         with progress.stage("check", len(judging)):
             verification = check(stages, judging, artifact.preprocess, precision, gate, progress.advance)
-    return _marked(artifact, verification)
+    return _marked(artifact, verification.with_coverage(coverage_of(artifact, session)))
 
 
 def predict(folder: Path, paths: list[Path]) -> Predictions:
@@ -196,7 +202,7 @@ def predict(folder: Path, paths: list[Path]) -> Predictions:
     """
     artifact = load_artifact(folder)
     inputs = np.stack([preprocess(read_picture(path), artifact.preprocess) for path in paths])
-    logits = _open(artifact).run_all(inputs)
+    logits = open_session(artifact).run_all(inputs)
     if not np.isfinite(logits).all():
         raise ParityError(f"{folder}: answers with values that are not finite; `edgecnn verify` shows where")
     odds = np.exp(logits - logits.max(axis=1, keepdims=True))
@@ -245,7 +251,8 @@ def _calibrated(graph: "Graph", calibration: ImageSet, planned: Plan, progress: 
     with progress.stage("calibrate", len(calibration)):
         table = observe(graph, calibration, how, progress.advance)
     with progress.stage("refine layers", len(table.layers)):
-        return refine(graph, table, refinement_images(graph, calibration, how), progress.advance)
+        refined = refine(graph, table, refinement_images(graph, calibration, how), progress.advance)
+    return planned.target.profile.kept(refined)
 
 
 def _lowered(graph: "Graph", table: "QuantizerTable | None", planned: Plan) -> "Graph":
@@ -264,29 +271,27 @@ def _onnx_session(graph: "Graph", interface: Interface, optimize: bool) -> Sessi
     return OnnxRuntimeSession(with_batch(graph, None).content, replace(interface, batch=None), optimize)
 
 
-def _open_built(target: Target, built: dict[str, bytes], interface: Interface) -> Session:
+def _open_built(
+    target: Target, built: dict[str, bytes], interface: Interface
+) -> tuple[Session, tuple[ExecutedLayer, ...]]:
     """Opens files that are not published yet, the way a device will: from disk."""
     with tempfile.TemporaryDirectory() as folder:
         files = {}
         for suffix, content in built.items():
             files[suffix] = Path(folder) / f"model{suffix}"
             files[suffix].write_bytes(content)
-        return target.open(files, interface)
+        session = target.open(files, interface)
+        return session, session.executed()
 
 
 def _marked(artifact: Artifact, verification: Verification) -> Verification:
     """Writes the verdict into the manifest; where that cannot be, the result says so and stands all the same."""
-    if artifact.manifest["status"] == NOT_GATED:
+    found = status(verification, artifact.manifest["weights"]["source"] != "random")
+    if found == NOT_GATED:
         judgement = replace(verification.judgement, rejected=False)
-        return replace(verification, judgement=judgement, note="random weights are measured, not gated")
+        verification = replace(verification, judgement=judgement, note="random weights are measured, not gated")
     try:
-        mark(artifact, status(verification.judgement))
+        mark(artifact, found)
     except StorageError as error:
         return replace(verification, note=f"the verdict could not be kept in the artifact: {error}")
     return verification
-
-
-def _open(artifact: Artifact) -> Session:
-    target = find_target(artifact.manifest["target"])
-    target.require()
-    return target.open(artifact.model_files(), artifact.interface)

@@ -9,6 +9,8 @@ import onnx
 from numpy.typing import NDArray
 from onnx import numpy_helper
 
+from edgecnn.names import BATCH
+
 OPSET = 17  # the newest that TensorRT 8.5 reads; the ops of these networks are the same in later ones
 IR_VERSION = 8
 
@@ -75,7 +77,7 @@ def with_batch(graph: Graph, batch: int | None) -> Graph:
         dim = value.type.tensor_type.shape.dim[0]
         dim.Clear()
         if batch is None:
-            dim.dim_param = "N"
+            dim.dim_param = BATCH
         else:
             dim.dim_value = batch
     return Graph(model)

@@ -1,21 +1,29 @@
 """ONNX Runtime as the plain executor of graphs: for calibration, for parity, and behind the target of that name."""
 
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from edgecnn.errors import BuildError
+from edgecnn.names import BATCH
 
 if TYPE_CHECKING:
     import onnxruntime
 
 
 def inference_session(
-    model: bytes | str, optimize: bool = True, int8_kernels: bool = True
+    model: bytes | str,
+    optimize: bool = True,
+    int8_kernels: bool = True,
+    batch: int | None = None,
+    optimized: Path | None = None,
 ) -> "onnxruntime.InferenceSession":
     """A CPU session that prints nothing.
 
     Args:
         optimize: False runs the graph node by node as it is written, which is what "the lowered graph" means.
         int8_kernels: False computes Q/DQ graphs in float, whose sums are the same on every CPU.
+        batch: what a graph's dynamic batch is fixed to, if anything.
+        optimized: file to write the graph to that will be executed.
 
     Raises:
         BuildError: ONNX Runtime refuses the model.
@@ -26,6 +34,12 @@ def inference_session(
     options.log_severity_level = 3
     level = onnxruntime.GraphOptimizationLevel
     options.graph_optimization_level = level.ORT_ENABLE_ALL if optimize else level.ORT_DISABLE_ALL
+    # Threads that go on spinning after a run would slow whatever else runs in this process, other sessions above all.
+    options.add_session_config_entry("session.force_spinning_stop", "1")
+    if batch is not None:
+        options.add_free_dimension_override_by_name(BATCH, batch)
+    if optimized is not None:
+        options.optimized_model_filepath = str(optimized)
     if not int8_kernels:
         options.add_session_config_entry("session.disable_quant_qdq", "1")
     try:

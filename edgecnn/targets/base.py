@@ -19,6 +19,25 @@ if TYPE_CHECKING:
     from edgecnn.graph.graph import Graph
     from edgecnn.quant.lower.qdq import Profile
 
+# Number formats that kernels compute in, by the names that all runtimes share here.
+INT8, FP32, BF16, FP16 = "int8", "fp32", "bf16", "fp16"
+
+
+@dataclass(frozen=True)
+class ExecutedLayer:
+    """One kernel of a compiled model.
+
+    Args:
+        nodes: of the graph that it stands for, such as ``features.0.0/Conv`` and ``features.0.2/HardSwish``, as far as
+            the runtime says; the last layer may be called ``logits``, its output. None where the runtime added it.
+        kind: the runtime's own word, such as ``Convolution``, ``QLinearConv`` or ``Reorder``.
+        precision: that it computes in.
+    """
+
+    nodes: tuple[str, ...]
+    kind: str
+    precision: str
+
 
 @dataclass(frozen=True)
 class Interface:
@@ -36,7 +55,7 @@ class Interface:
 
 
 class Session(abc.ABC):
-    """An opened artifact. Subclasses implement ``_run``; ``run`` is the same on every runtime."""
+    """An opened artifact. Subclasses implement ``_run`` and ``executed``; ``run`` is the same on every runtime."""
 
     def __init__(self, interface: Interface) -> None:
         self.interface = interface
@@ -76,6 +95,13 @@ class Session(abc.ABC):
         return np.concatenate(answers)
 
     @abc.abstractmethod
+    def executed(self) -> tuple[ExecutedLayer, ...]:
+        """What the runtime made of the graph, read from the compiled model: every kernel of a run, in some order.
+
+        It depends on the runtime's version and on the CPU's instructions. Call it while the opened files are there.
+        """
+
+    @abc.abstractmethod
     def _run(self, image: Float) -> Float: ...
 
 
@@ -87,6 +113,8 @@ class Target(abc.ABC):
     extra: ClassVar[str]  # of ``pip install 'edgecnn[extra]'``
 
     settings: ClassVar[dict[str, str]] = {}  # runtime settings that decide the numbers
+    every_layer_int8: ClassVar[bool] = True  # whether an INT8 graph promises a kernel for each quantized layer
+    float_precisions: ClassVar[tuple[str, ...]] = (FP32,)  # that ``open_float`` can be asked for
 
     @property
     @abc.abstractmethod
@@ -107,6 +135,20 @@ class Target(abc.ABC):
 
         Raises:
             BuildError: the runtime refuses the files.
+        """
+
+    @abc.abstractmethod
+    def open_float(self, graph: bytes, interface: Interface, precision: str) -> Session:
+        """A session that computes an FP32 graph in a float precision, as fast as this runtime can.
+
+        ``executed`` says what the machine made of that wish.
+
+        Args:
+            graph: ONNX bytes with a dynamic batch.
+            precision: one of ``float_precisions``.
+
+        Raises:
+            BuildError: the runtime refuses.
         """
 
     def require(self) -> None:

@@ -3,14 +3,14 @@
 import re
 import tempfile
 from pathlib import Path
-from typing import TYPE_CHECKING, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
 
 from edgecnn.data.preprocess import Float
 from edgecnn.errors import BuildError
-from edgecnn.names import INPUT
-from edgecnn.targets.base import Interface, Session, Target
+from edgecnn.names import INPUT, OUTPUT
+from edgecnn.targets.base import BF16, FP16, FP32, INT8, ExecutedLayer, Interface, Session, Target
 
 if TYPE_CHECKING:
     import openvino
@@ -23,6 +23,11 @@ COUNTED = re.compile(r"[A-Za-z0-9]+_\d+")  # Constant_113
 # Stated, because on CPUs with AVX512-BF16 or AMX OpenVINO would otherwise compute in bf16 and nobody would know.
 SETTINGS = {"INFERENCE_PRECISION_HINT": "f32", "PERFORMANCE_HINT": "LATENCY"}
 
+HINTS = {FP32: "f32", BF16: "bf16", FP16: "f16"}
+PRECISIONS = {hint: name for name, hint in HINTS.items()} | {"u8": INT8, "i8": INT8}
+# OpenVINO splits a layer from its bias and a dequantization from its layer, and names the parts after the whole.
+PART = re.compile(r"/(WithoutBiases|Dequantization\w+)(/.*)?")
+
 
 class OpenVinoSession(Session):
     """A compiled model on the CPU.
@@ -30,9 +35,10 @@ class OpenVinoSession(Session):
     Args:
         model: the bytes of an ONNX graph, or the path of an ``.xml``.
         weights: the path of the ``.bin`` that belongs to an ``.xml``.
+        precision: that float layers are asked to compute in.
     """
 
-    def __init__(self, model: bytes | Path, weights: Path | None, interface: Interface) -> None:
+    def __init__(self, model: bytes | Path, weights: Path | None, interface: Interface, precision: str = FP32) -> None:
         import openvino
 
         super().__init__(interface)
@@ -42,10 +48,17 @@ class OpenVinoSession(Session):
                 read = core.read_model(model)
             else:
                 read = core.read_model(model=str(model), weights=str(weights))
-            self.compiled = core.compile_model(read, "CPU", SETTINGS)
+            if interface.batch is not None and read.is_dynamic():
+                read.reshape([interface.batch, interface.channels, interface.height, interface.width])
+            hint = {"INFERENCE_PRECISION_HINT": HINTS[precision]}
+            self.compiled = core.compile_model(read, "CPU", SETTINGS | hint)
         except RuntimeError as error:
             raise BuildError(f"openvino {openvino.__version__} refuses the model: {_last_line(error)}") from error
         self._request = self.compiled.create_infer_request()
+
+    def executed(self) -> tuple[ExecutedLayer, ...]:
+        operations = self.compiled.get_runtime_model().get_ordered_ops()
+        return tuple(_executed(operation) for operation in operations if not _is_prepared(operation))
 
     def _run(self, image: Float) -> Float:
         answer = self._request.infer({INPUT: image})
@@ -59,6 +72,7 @@ class OpenVinoTarget(Target):
     packages: ClassVar[tuple[str, ...]] = ("openvino",)
     extra: ClassVar[str] = "openvino"
     settings: ClassVar[dict[str, str]] = SETTINGS
+    float_precisions: ClassVar[tuple[str, ...]] = (FP32, BF16, FP16)
 
     @property
     def profile(self) -> "Profile":
@@ -81,6 +95,31 @@ class OpenVinoTarget(Target):
 
     def open(self, files: dict[str, Path], interface: Interface) -> Session:
         return OpenVinoSession(files[".xml"], files[".bin"], interface)
+
+    def open_float(self, graph: bytes, interface: Interface, precision: str) -> Session:
+        return OpenVinoSession(graph, None, interface, precision)
+
+
+def _is_prepared(operation: Any) -> bool:
+    """Whether it is an input, an output, or a constant and its reshapes, which are done before the first run."""
+    sources = [value.get_node() for value in operation.input_values()]
+    kind = _info(operation, "layerType")
+    return kind in ("Input", "Output", "Const") or (
+        kind == "Reshape" and all(_info(source, "layerType") == "Const" for source in sources)
+    )
+
+
+def _executed(operation: Any) -> ExecutedLayer:
+    precision = _info(operation, "runtimePrecision")
+    originals = [PART.sub("", name) for name in _info(operation, "originalLayersNames").split(",")]
+    # Nodes are called module.path/Op; what OpenVINO made on the way has a number of this process instead.
+    nodes = dict.fromkeys(name for name in originals if "/" in name or name == OUTPUT)
+    return ExecutedLayer(tuple(nodes), _info(operation, "layerType"), PRECISIONS.get(precision, precision))
+
+
+def _info(operation: Any, key: str) -> str:
+    info = operation.get_rt_info()
+    return str(info[key].astype(str)) if key in info else ""
 
 
 def _name_by_position(model: "openvino.Model") -> None:

@@ -1,4 +1,4 @@
-"""The stages of an artifact again, from its folder and whatever is installed here."""
+"""An artifact and its stages again, from its folder and whatever is installed here."""
 
 import importlib.util
 from pathlib import Path
@@ -9,6 +9,8 @@ from edgecnn.data.preprocess import Float
 from edgecnn.errors import EdgecnnError, IntegrityError, UnavailableError
 from edgecnn.models.registry import find_model
 from edgecnn.targets.base import Interface, Session
+from edgecnn.targets.registry import find_target
+from edgecnn.verify.coverage import Coverage, cover
 from edgecnn.verify.stages import Stage
 
 if TYPE_CHECKING:
@@ -25,6 +27,23 @@ def torch_stage(name: str, model: "nn.Module") -> Stage:
         return logits
 
     return Stage(name, run)
+
+
+def open_session(artifact: Artifact) -> Session:
+    """The artifact in its own runtime.
+
+    Raises:
+        UnavailableError: the runtime is not installed.
+    """
+    target = find_target(artifact.manifest["target"])
+    target.require()
+    return target.open(artifact.model_files(), artifact.interface)
+
+
+def coverage_of(artifact: Artifact, session: Session) -> Coverage:
+    """What is executed here of an opened artifact, held against what its manifest says was quantized."""
+    every_layer = find_target(artifact.manifest["target"]).every_layer_int8
+    return cover(session.executed(), artifact.layer_macs, artifact.activations, artifact.int8_layers, every_layer)
 
 
 def reopen(artifact: Artifact, session: Session, weights: str | None) -> list[Stage]:

@@ -5,7 +5,7 @@ a loss shows where it happened.
 """
 
 from collections.abc import Callable, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -15,7 +15,8 @@ from edgecnn.data.sets import ImageSet
 from edgecnn.errors import ParityError
 from edgecnn.parity import Parity, compare
 from edgecnn.recipe import Gate, Preprocess
-from edgecnn.verify.policy import Judgement, judge
+from edgecnn.verify.coverage import Coverage
+from edgecnn.verify.policy import Judgement, Verdict, judge
 from edgecnn.verify.statistics import Accuracy, accuracy
 
 BATCH = 32
@@ -47,6 +48,7 @@ class Verification:
         reference: ``eager``, ``onnx`` or ``golden``: what the artifact was compared with.
         images: name and hash of the image set.
         accuracy: None without labels.
+        coverage: what the runtime executes, None where that was not looked at.
     """
 
     reference: str
@@ -56,6 +58,19 @@ class Verification:
     judgement: Judgement
     stages: tuple[StageRow, ...]
     note: str = ""
+    coverage: Coverage | None = None
+
+    @property
+    def secretly_float(self) -> bool:
+        """Whether layers that should run in INT8 do not."""
+        return self.coverage is not None and self.coverage.problem != ""
+
+    def with_coverage(self, coverage: Coverage) -> "Verification":
+        """The same, and what is executed; an artifact that is secretly float fails whatever it answers."""
+        if not coverage.problem:
+            return replace(self, coverage=coverage)
+        judgement = Judgement(Verdict.FAIL, (coverage.problem, *self.judgement.reasons), rejected=True)
+        return replace(self, coverage=coverage, judgement=judgement)
 
     def as_json(self) -> dict[str, Any]:
         """The keys that scripts rely on; the label keys are null without labels. Numbers carry six digits."""
@@ -79,6 +94,7 @@ class Verification:
             "reference": self.reference,
             "images": self.images,
             "note": self.note,
+            "coverage": self.coverage and self.coverage.as_json(),
             "stages": [
                 {"name": row.name, **asdict(row.against_reference), "previous": asdict(row.against_previous)}
                 for row in self.stages

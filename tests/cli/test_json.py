@@ -13,6 +13,7 @@ from typing import Any
 import pytest
 
 from edgecnn.pipeline import Exported
+from edgecnn.targets.registry import TARGETS
 from tests.conftest import Answer, Command
 
 EXPORT = ("export", "mobilenetv1", "--weights", "random", "--size", "32", "--num-classes", "10")
@@ -29,7 +30,7 @@ def document(answer: Answer, code: int = 0) -> Any:
 def test_export(command: Command, tmp_path: Path) -> None:
     out = tmp_path / "out"
     found = document(command(*EXPORT, "--target", "onnx", "--out", out, "--json"))
-    assert {"artifact", "manifest", "target", "precision", "files", "elapsed_s", "stages"} <= found.keys()
+    assert {"artifact", "manifest", "target", "precision", "files", "elapsed_s", "stages", "coverage"} <= found.keys()
     assert found["artifact"] == str(out)
     assert found["manifest"] == str(out / "manifest.json")
     assert (found["target"], found["precision"]) == ("onnx", "fp32")
@@ -83,6 +84,63 @@ def test_predict(command: Command, artifact: Path, photos: Path) -> None:
         odds = [answer["probability"] for answer in row["top5"]]
         assert odds == sorted(odds, reverse=True)
         assert 0 < sum(odds) <= 1.00001
+
+
+COVERAGE_KEYS = {
+    "macs", "int8_macs_share", "int8_layers", "planned_layers", "planned_int8_layers", "secretly_float",
+    "float_layers", "reformats", "unfused_activations",
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("target", TARGETS)
+def test_inspect(command: Command, tiny_export: Callable[..., Exported], target: str) -> None:
+    folder = tiny_export(target, "int8").artifact.folder
+    found = document(command("inspect", folder, "--json"))
+    assert {"artifact", "model", "target", "precision", "status", "coverage", "timing"} <= found.keys()
+    assert (found["target"], found["precision"], found["status"]) == (target, "int8", "not gated")
+    coverage, timing = found["coverage"], found["timing"]
+    assert coverage.keys() >= COVERAGE_KEYS
+    # OpenVINO runs MobileNetV3's gates in INT8 as well.
+    assert 0 < coverage["int8_macs_share"] <= 1
+    assert (coverage["int8_macs_share"] == 1) == (target == "openvino") == (not coverage["float_layers"])
+    assert bool(coverage["secretly_float"]) == (target == "onnx")
+    assert all({"name", "macs_share", "precision"} <= row.keys() for row in coverage["float_layers"])
+    assert [row["name"] for row in timing["latencies"]][:2] == ["int8", "fp32"]
+    for row in timing["latencies"]:
+        assert {"name", "n", "p50_ms", "mean_ms", "min_ms"} == row.keys()
+        assert 0 < row["min_ms"] <= row["p50_ms"]
+        assert row["n"] >= 20
+    assert {"candidate", "against", "ratio", "ratio_ci95", "worth_it"} <= timing["gain"].keys()
+    assert timing["verdict"].startswith(("INT8 is not worth it here: ", "INT8 is "))
+    assert {"fp16"} <= {row["name"] for row in timing["omitted"]} | {row["name"] for row in timing["latencies"]}
+
+
+def test_inspect_without_timing(command: Command, artifact: Path) -> None:
+    found = document(command("inspect", artifact, "--no-timing", "--json"))
+    assert found["timing"] is None
+    assert (found["coverage"]["int8_macs_share"], found["coverage"]["planned_layers"]) == (0, 0)
+    people = command("inspect", artifact, "--no-timing")
+    assert (people.code, people.err) == (0, "")
+    assert "0.00% of " in people.out
+
+
+def test_inspecting_changes_nothing(command: Command, artifact: Path) -> None:
+    before = {path: path.read_bytes() for path in artifact.iterdir()}
+    assert command("inspect", artifact).code == 0
+    assert {path: path.read_bytes() for path in artifact.iterdir()} == before
+
+
+def test_people_read_the_verdict(command: Command, tiny_export: Callable[..., Exported]) -> None:
+    answer = command("inspect", tiny_export("onnxruntime", "int8").artifact.folder)
+    assert (answer.code, answer.err) == (0, "")
+    for words in (
+        "36 of 54 layers, 36 of 36 quantized ones",
+        "18 in float as planned",
+        "reformats: ",
+        "p50 ms",
+        "INT8",
+    ):
+        assert words in answer.out
 
 
 def test_list(command: Command) -> None:

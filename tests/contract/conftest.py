@@ -12,7 +12,7 @@ from edgecnn.data.preprocess import Float
 from edgecnn.graph.graph import Graph, with_batch
 from edgecnn.names import PRECISIONS
 from edgecnn.pipeline import Exported
-from edgecnn.targets.base import Interface, Session, Target
+from edgecnn.targets.base import FP32, Interface, Session, Target
 from edgecnn.targets.registry import TARGETS
 from edgecnn.verify.golden import read_golden
 
@@ -60,6 +60,17 @@ def open_with_batch(case: Case, tmp_path: Path) -> Callable[[int | None], Sessio
             files[suffix] = tmp_path / f"model{suffix}"
             files[suffix].write_bytes(content)
         return case.target.open(files, case.interface(batch))
+
+    return build
+
+
+@pytest.fixture
+def open_reference(case: Case) -> Callable[[], Session]:
+    """Opens the FP32 graph that travels with the artifact in the artifact's runtime."""
+
+    def build() -> Session:
+        content = case.artifact.files["reference.onnx"].read_bytes()
+        return case.target.open_float(content, case.artifact.interface, FP32)
 
     return build
 

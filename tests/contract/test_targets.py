@@ -15,13 +15,16 @@ from edgecnn.graph.graph import Graph, with_batch
 from edgecnn.names import INPUT, OUTPUT
 from edgecnn.parity import compare
 from edgecnn.recipe import Gate
-from edgecnn.targets.base import Session
+from edgecnn.targets.base import FP32, INT8, Session
+from edgecnn.verify.coverage import cover, layer_precisions
 from edgecnn.verify.golden import read_golden
 from edgecnn.verify.policy import Verdict, judge
+from edgecnn.verify.reopen import coverage_of
 from tests.contract.conftest import Case
 
 EXPECTED = "expected (1, 3, 32, 32) float32"
 NOT_FINITE = "image holds NaN or infinite values, expected finite ones; is the picture normalised?"
+OUTPUT_LAYER = "classifier.3/Gemm"  # which may go by the name of the output
 INT8_SQNR_DB = 10.0  # what min-max INT8 keeps of a random network at the very least; wrong scales give less than 3
 
 # Runtimes disagree on all of these: OpenVINO takes float64 and launders NaN, ONNX Runtime reports in its own words.
@@ -157,3 +160,40 @@ def test_files_that_are_no_model_are_refused(case: Case, tmp_path: Path) -> None
 def test_an_empty_graph_is_refused(case: Case) -> None:
     with pytest.raises(BuildError, match="refuses the graph"):
         case.target.build(Graph(onnx.ModelProto()))
+
+
+def test_every_layer_is_executed_once_in_the_precision_that_was_promised(case: Case, session: Session) -> None:
+    macs, planned = case.artifact.layer_macs, case.artifact.int8_layers
+    assert bool(planned) == (case.precision == "int8")
+    kernels = session.executed()
+    layers = [
+        name for kernel in kernels for name in {OUTPUT_LAYER if node == OUTPUT else node for node in kernel.nodes}
+    ]
+    assert sorted(name for name in layers if name in macs) == sorted(macs)
+    found = layer_precisions(kernels, macs)
+    if case.target.every_layer_int8:
+        assert found == {name: INT8 if name in planned else FP32 for name in macs}
+    else:
+        assert {name for name in macs if found[name] == INT8} <= set(planned)
+        assert any(found[name] == INT8 for name in planned) == bool(planned)
+
+
+def test_coverage_is_in_the_manifest_and_the_same_again(case: Case, session: Session) -> None:
+    stored = json.loads(json.dumps(case.artifact.manifest["coverage"]))
+    assert stored == coverage_of(case.artifact, session).as_json()
+    assert (stored["int8_macs_share"] > 0) == (case.precision == "int8")
+    assert stored["macs"] == sum(case.artifact.layer_macs.values())
+
+
+def test_a_graph_without_its_quantizers_is_secretly_float(case: Case, open_reference: Callable[[], Session]) -> None:
+    macs = case.artifact.layer_macs
+    planned = list(macs)[:12]
+    found = cover(open_reference().executed(), macs, {}, planned, case.target.every_layer_int8)
+    assert found.problem.startswith("0 of 12 quantized layers run in int8; not: features.0.0/Conv (fp32), ")
+
+
+def test_the_float_graph_can_be_opened_beside_the_artifact(
+    case: Case, images: Float, open_reference: Callable[[], Session]
+) -> None:
+    answers = open_reference().run(images[:1])
+    np.testing.assert_allclose(answers, read_golden(case.artifact).logits[:1], rtol=1e-3, atol=1e-4)

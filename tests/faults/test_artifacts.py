@@ -4,6 +4,7 @@ import hashlib
 import json
 import shutil
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -17,10 +18,12 @@ from edgecnn.errors import EdgecnnError, IntegrityError, ParityError
 from edgecnn.graph.graph import Graph, with_batch
 from edgecnn.pipeline import Exported
 from edgecnn.recipe import Gate
+from edgecnn.targets.base import FP32, ExecutedLayer
+from edgecnn.targets.openvino import OpenVinoSession
 from edgecnn.targets.registry import TARGETS
 from edgecnn.verify.stages import Stage, check
 from tests.conftest import Command
-from tests.faults.conftest import Refused, contents
+from tests.faults.conftest import Refused, contents, one_line
 
 ROLES = ["golden.npz", "lowered.onnx", "model.bin", "model.xml", "reference.onnx"]
 
@@ -148,6 +151,8 @@ def test_F15_a_path_that_leaves_the_artifact_is_refused(refused: Refused, artifa
         ("preprocess", {"height": 32}),
         ("labels", 3),
         ("labels", [1, 2]),
+        ("graph", {"layers": [{"name": "a/Conv", "macs": "many"}], "activations": []}),
+        ("quantizer", {"layers": "all"}),
     ],
 )
 def test_F15_a_manifest_of_other_types_is_refused(refused: Refused, artifact: Path, key: str, value: object) -> None:
@@ -155,7 +160,9 @@ def test_F15_a_manifest_of_other_types_is_refused(refused: Refused, artifact: Pa
     assert "in the manifest; export again" in refused(7, "verify", artifact)
 
 
-@pytest.mark.parametrize("key", ["files", "interface", "preprocess", "labels", "target", "precision"])
+@pytest.mark.parametrize(
+    "key", ["files", "interface", "preprocess", "labels", "target", "precision", "graph", "quantizer"]
+)
 def test_F15_a_manifest_that_lacks_a_key_is_refused(refused: Refused, artifact: Path, key: str) -> None:
     rewrite(artifact, lambda manifest: manifest.pop(key))
     assert f"KeyError '{key}' in the manifest; export again" in refused(7, "verify", artifact)
@@ -214,6 +221,57 @@ def test_F10_random_damage_anywhere_is_refused(artifact: Path, tmp_path: Path) -
             with pytest.raises(EdgecnnError):
                 load_artifact(copy)
         shutil.rmtree(copy)
+
+
+@pytest.mark.parametrize("target", TARGETS)
+@pytest.mark.parametrize("weights", ["random", "file"])
+def test_an_int8_artifact_without_its_quantizers_fails(
+    command: Command, tiny_export: Callable[..., Exported], tmp_path: Path, target: str, weights: str
+) -> None:
+    """Its answers are better than INT8's, and it is what nobody asked for: float under the name of INT8."""
+    artifact = tiny_export(target, "int8").artifact
+    reference = Graph(onnx.load(artifact.files["reference.onnx"]))
+    files = {role: path.read_bytes() for role, path in artifact.files.items()}
+    files |= {f"model{suffix}": content for suffix, content in TARGETS[target].build(with_batch(reference, 1)).items()}
+    manifest = {k: v for k, v in artifact.manifest.items() if k not in ("schema", "files", "sha256")}
+    manifest["weights"] = {**manifest["weights"], "source": weights}
+    stripped = tmp_path / "stripped"
+    stripped.mkdir()
+    publish(stripped, files, manifest)
+    planned = len(artifact.int8_layers)
+    answer = command("verify", stripped, "--json")
+    assert answer.code == 6
+    reason = f"0 of {planned} quantized layers run in int8; not: features.0.0/Conv (fp32), "
+    assert one_line(answer.err).startswith(f"edgecnn: {stripped} is rejected: {reason}")
+    document = json.loads(answer.out)
+    assert document["verdict"] == "fail"
+    assert len(document["coverage"]["secretly_float"]) == planned
+    assert load_artifact(stripped).manifest["status"] == "rejected"
+
+
+def test_an_export_that_comes_out_in_float_is_rejected(
+    command: Command, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A runtime that quietly keeps one layer in float, which its answers would never show."""
+    executed = OpenVinoSession.executed
+
+    def one_in_float(session: OpenVinoSession) -> tuple[ExecutedLayer, ...]:
+        return tuple(
+            replace(kernel, precision=FP32) if "features.1.block.2.0/Conv" in kernel.nodes else kernel
+            for kernel in executed(session)
+        )
+
+    monkeypatch.setattr(OpenVinoSession, "executed", one_in_float)
+    out = tmp_path / "out"
+    arguments = ("--weights", "random", "--size", "32", "--num-classes", "10", "--target", "openvino", "--int8")
+    answer = command("export", "mobilenetv3_small", *arguments, "--out", out, "--json")
+    assert answer.code == 6
+    reason = "35 of 36 quantized layers run in int8; not: features.1.block.2.0/Conv (fp32)"
+    assert f"{out} is marked rejected: {reason}" in one_line(answer.err)
+    assert json.loads(answer.out)["status"] == load_artifact(out).manifest["status"] == "rejected"
+    monkeypatch.undo()
+    assert command("verify", out).code == 0  # where the runtime keeps its promise, so does the artifact
+    assert load_artifact(out).manifest["status"] == "not gated"
 
 
 def _without(manifest: dict[str, object], role: str) -> None:

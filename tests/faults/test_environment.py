@@ -135,6 +135,9 @@ def test_F45_a_device_without_torch_verifies_and_predicts(
         document = json.loads(answer.out)
         assert (document["reference"], document["verdict"]) == (reference, "pass")
         assert document["stages"][-1]["name"] == "compiled"
+    answer = device("inspect", folder, "--json")
+    assert (answer.code, answer.err) == (0, "")
+    assert json.loads(answer.out)["timing"]["latencies"][0]["name"] == "fp32"
     answer = device("predict", folder, photos / "0.jpg", "--json")
     assert (answer.code, answer.err) == (0, "")
     assert len(json.loads(answer.out)[0]["top5"]) == 5

@@ -12,7 +12,7 @@ import numpy as np
 
 from edgecnn.data.preprocess import Float
 from edgecnn.data.sets import ImageSet
-from edgecnn.verify.parity import compare
+from edgecnn.parity import compare
 from edgecnn.verify.statistics import accuracy
 from tools.bench_int8.candidates import BATCH, CANDIDATES, FP32, OURS, Candidate, Ground, prepare
 from tools.bench_int8.cases import TIMED_SIDE, Case

@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 
-from edgecnn.verify.parity import Parity
+from edgecnn.parity import Parity
 from edgecnn.verify.statistics import Accuracy
 from tools.bench_int8.cases import Case
 

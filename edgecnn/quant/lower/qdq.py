@@ -29,11 +29,16 @@ class Profile:
     int8_gates: bool = False
     int32_bias: bool = False
 
+    def kept(self, table: QuantizerTable) -> QuantizerTable:
+        """The table without the layers that this runtime runs in float."""
+        if self.int8_gates:
+            return table
+        return table.without([layer.node for layer in table.layers if layer.gate])
+
 
 def lower(graph: Graph, table: QuantizerTable, profile: Profile) -> Graph:
     """The Q/DQ graph of a profile: every code as in the table, nothing else changed."""
-    if not profile.int8_gates:
-        table = table.without([layer.node for layer in table.layers if layer.gate])
+    table = profile.kept(table)
     model = graph.copy()
     layers = {layer.node: layer for layer in table.layers}
     quantized = {name: quantizer for name, quantizer in table.activations.items() if quantizer.roles & profile.roles}

@@ -5,7 +5,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from edgecnn.verify.parity import compare
+from edgecnn.parity import compare
 from edgecnn.verify.statistics import accuracy
 from tools.bench_int8.cases import CASES, Case, Goals
 from tools.bench_int8.compare import one_line
