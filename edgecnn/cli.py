@@ -66,6 +66,9 @@ def export(
     batch: Annotated[int | None, typer.Option(help="Images per inference; 1 unless told.")] = None,
     dynamic_batch: Annotated[bool, typer.Option("--dynamic-batch", help="Any number of images per inference.")] = False,
     max_drop: MaxDrop = None,
+    effort: Annotated[
+        str | None, typer.Option(help="How far INT8 climbs: fast, or balanced unless told.", metavar="E")
+    ] = None,
     out: Annotated[
         Path | None, typer.Option(help="Folder to write; MODEL-TARGET-PRECISION unless told.", metavar="DIR")
     ] = None,
@@ -95,6 +98,7 @@ def export(
             num_classes=num_classes,
             batch=1 if batch is None and not dynamic_batch else batch,
             max_drop_pp=max_drop,
+            effort=effort,
             out=out / name if out is not None and len(target) > 1 else out,
             force=force,
         )

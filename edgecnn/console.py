@@ -3,7 +3,7 @@
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from rich.console import Console
 from rich.markup import escape
@@ -18,6 +18,9 @@ from edgecnn.progress import Progress
 from edgecnn.verify.coverage import Coverage
 from edgecnn.verify.policy import Verdict
 from edgecnn.verify.stages import Verification
+
+if TYPE_CHECKING:
+    from edgecnn.quant.ladder import Rung
 
 # Piped output is read by programs and people with wide windows: it is never folded.
 out = Console(highlight=False, soft_wrap=True, width=None if sys.stdout.isatty() else 200)
@@ -80,6 +83,8 @@ def print_models(rows: list[dict[str, Any]]) -> None:
 def print_exported(exported: Exported) -> None:
     """The evidence, and where the artifact is."""
     manifest = exported.artifact.manifest
+    if exported.rungs:
+        print_rungs(exported.rungs)
     print_verification(exported.verification)
     size = sum(entry["size_bytes"] for entry in manifest["files"] if entry["role"].startswith("model."))
     seconds = sum(exported.elapsed_s.values())
@@ -88,6 +93,24 @@ def print_exported(exported: Exported) -> None:
         f"{folder}  {manifest['model']['name']} {manifest['precision']} for {manifest['target']},"
         f" {size / 1e6:.1f} MB, {manifest['status']}, in {seconds:.1f} s"
     )
+
+
+def print_rungs(rungs: "tuple[Rung, ...]") -> None:
+    """What each rung of the ladder gained on the images held out of calibration."""
+    table = _table("rung", "n|", "agreement|", "SQNR dB|", "KL|", "ranges", "float|", "seconds|", "")
+    for rung in rungs:
+        table.add_row(
+            rung.name,
+            str(rung.n),
+            f"{rung.agreement:.4f}",
+            f"{rung.sqnr_db:.1f}",
+            f"{rung.kl:.2g}",
+            ", ".join(f"{count} {method}" for method, count in rung.ranges.items()),
+            str(len(rung.float_layers)),
+            f"{rung.elapsed_s:.1f}",
+            "" if rung.kept else "not kept",
+        )
+    out.print(table)
 
 
 def print_verification(verification: Verification) -> None:

@@ -16,7 +16,7 @@ from edgecnn.verify.policy import Verdict
 from edgecnn.verify.stages import Verification
 
 if TYPE_CHECKING:
-    from edgecnn.quant.table import QuantizerTable
+    from edgecnn.quant.ladder import Climbed
 
 
 def status(verification: Verification, gated: bool) -> str:
@@ -39,7 +39,7 @@ def describe(
     weights_sha256: str,
     graph: dict[str, Any],
     calibration: ImageSet | None,
-    table: "QuantizerTable | None",
+    climbed: "Climbed | None",
     verification: Verification,
 ) -> dict[str, Any]:
     """Everything of a manifest but its schema and its files.
@@ -68,11 +68,12 @@ def describe(
         if calibration is None
         else {"set": Path(calibration.name).name, "n": len(calibration), "sha256": calibration.sha256},
         "quantizer": None
-        if table is None
+        if climbed is None
         else {
-            "method": "min-max activations; per-channel weights, second-order rounding; sequential bias correction",
-            "int8_layers": len(table.layers),
-            "layers": [layer.node for layer in table.layers],
+            "effort": plan.effort,
+            "ladder": [rung.as_json() for rung in climbed.rungs],
+            "int8_layers": len(climbed.table.layers),
+            "layers": [layer.node for layer in climbed.table.layers],
             "profile": plan.target.profile.name,
         },
         "versions": versions((*EXPORT_PACKAGES, *plan.target.packages, "numpy", "pillow")),

@@ -6,3 +6,4 @@ INPUT = "image"
 OUTPUT = "logits"
 BATCH = "N"  # the batch dimension, where it is dynamic
 PRECISIONS = ("fp32", "fp16", "int8")
+EFFORTS = ("fast", "balanced")

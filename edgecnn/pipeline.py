@@ -32,7 +32,7 @@ from edgecnn.verify.stages import Stage, Verification, check, check_golden
 
 if TYPE_CHECKING:
     from edgecnn.graph.graph import Graph
-    from edgecnn.quant.table import QuantizerTable
+    from edgecnn.quant.ladder import Climbed, Rung
 
 
 @dataclass(frozen=True)
@@ -46,10 +46,11 @@ class Answer:
 
 @dataclass(frozen=True)
 class Exported:
-    """A published artifact, its evidence, and the seconds of each stage."""
+    """A published artifact, its evidence, the rungs that INT8 climbed, and the seconds of each stage."""
 
     artifact: Artifact
     verification: Verification
+    rungs: "tuple[Rung, ...]"
     elapsed_s: Mapping[str, float]
 
     def as_json(self) -> dict[str, Any]:
@@ -66,6 +67,7 @@ class Exported:
             "stages": [{"name": name, "elapsed_s": round(seconds, 3)} for name, seconds in self.elapsed_s.items()],
             "coverage": manifest["coverage"],
             "evidence": manifest["evidence"],
+            "ladder": [rung.as_json() | {"elapsed_s": round(rung.elapsed_s, 3)} for rung in self.rungs],
         }
 
 
@@ -114,8 +116,8 @@ def export(request: ExportRequest, progress: Progress | None = None) -> Exported
             how = planned.data.preprocess
             folded = fold(loaded.model)
             graph = _described(to_onnx(folded, 3, how.height, how.width), planned, labels)
-        table = None if calibration is None else _calibrated(graph, calibration, planned, progress)
-        lowered = _lowered(graph, table, planned)
+        climbed = None if calibration is None else _climbed(graph, calibration, planned, progress)
+        lowered = _lowered(graph, climbed, planned)
         with progress.stage(f"build for {planned.target.name}"):
             built = planned.target.build(with_batch(lowered, planned.batch))
             interface = Interface(planned.batch, 3, how.height, how.width, len(labels))
@@ -130,7 +132,7 @@ def export(request: ExportRequest, progress: Progress | None = None) -> Exported
                 Stage("compiled", session.run_all),
             ]
             verification = check(stages, judging, how, planned.precision, planned.gate, progress.advance)
-            int8 = [] if table is None else [layer.node for layer in table.layers]
+            int8 = [] if climbed is None else [layer.node for layer in climbed.table.layers]
             verification = verification.with_coverage(
                 cover(executed, layer_macs(graph), activation_sizes(graph), int8, planned.target.every_layer_int8)
             )
@@ -141,10 +143,10 @@ def export(request: ExportRequest, progress: Progress | None = None) -> Exported
                 contents["lowered.onnx"] = with_batch(lowered, None).content
             contents["golden.npz"] = golden_pairs(judging, how, eager)
             manifest = describe(
-                planned, interface, labels, loaded.sha256, facts(graph), calibration, table, verification
+                planned, interface, labels, loaded.sha256, facts(graph), calibration, climbed, verification
             )
             artifact = publish(planned.out, contents, manifest)
-    exported = Exported(artifact, verification, progress.elapsed_s)
+    exported = Exported(artifact, verification, () if climbed is None else climbed.rungs, progress.elapsed_s)
     if artifact.manifest["status"] == REJECTED:
         reasons = "; ".join(verification.judgement.reasons)
         raise GateError(f"{planned.out} is marked rejected: {reasons}", exported)
@@ -243,24 +245,18 @@ def _described(graph: "Graph", planned: Plan, labels: list[str]) -> "Graph":
     )
 
 
-def _calibrated(graph: "Graph", calibration: ImageSet, planned: Plan, progress: Progress) -> "QuantizerTable":
-    from edgecnn.quant.quantize import observe, refinement_images
-    from edgecnn.quant.refine import refine
+def _climbed(graph: "Graph", calibration: ImageSet, planned: Plan, progress: Progress) -> "Climbed":
+    from edgecnn.quant.ladder import climb
 
-    how = planned.data.preprocess
-    with progress.stage("calibrate", len(calibration)):
-        table = observe(graph, calibration, how, progress.advance)
-    with progress.stage("refine layers", len(table.layers)):
-        refined = refine(graph, table, refinement_images(graph, calibration, how), progress.advance)
-    return planned.target.profile.kept(refined)
+    return climb(graph, calibration, planned.data.preprocess, planned.effort, planned.target.profile, progress)
 
 
-def _lowered(graph: "Graph", table: "QuantizerTable | None", planned: Plan) -> "Graph":
+def _lowered(graph: "Graph", climbed: "Climbed | None", planned: Plan) -> "Graph":
     from edgecnn.graph.fp16 import fp16_weights
     from edgecnn.quant.lower.qdq import lower
 
-    if table is not None:
-        return lower(graph, table, planned.target.profile)
+    if climbed is not None:
+        return lower(climbed.graph, climbed.table, planned.target.profile)
     return fp16_weights(graph) if planned.precision == "fp16" else graph
 
 

@@ -6,9 +6,10 @@ from pathlib import Path
 
 from msgspec.structs import replace
 
-from edgecnn.errors import UnavailableError, UsageError
+from edgecnn.errors import UnavailableError, UsageError, unknown_name
 from edgecnn.models.registry import ModelSpec, find_model
 from edgecnn.models.sources import sources
+from edgecnn.names import EFFORTS
 from edgecnn.recipe import Data, Gate, load_recipe
 from edgecnn.targets.base import Target
 from edgecnn.targets.registry import find_target
@@ -29,6 +30,7 @@ class ExportRequest:
         size: (height, width) in pixels.
         batch: images per inference; None is dynamic.
         max_drop_pp: largest loss of top-1, percentage points.
+        effort: of INT8, ``fast`` or ``balanced`` (the default): how far the ladder is climbed.
     """
 
     model: str
@@ -40,6 +42,7 @@ class ExportRequest:
     num_classes: int | None = None
     batch: int | None = 1
     max_drop_pp: float | None = None
+    effort: str | None = None
     out: Path | None = None
     force: bool = False
 
@@ -56,6 +59,7 @@ class Plan:
     calibration: str | None
     num_classes: int | None
     batch: int | None
+    effort: str
     gate: Gate
     gated: bool
     out: Path
@@ -79,6 +83,10 @@ def plan(request: ExportRequest) -> Plan:
         )
     if request.calib is not None and request.precision != "int8":
         raise UsageError(f"--calib is for --int8 alone, {request.precision} needs no calibration; drop one of them")
+    if request.effort is not None and request.precision != "int8":
+        raise UsageError(f"--effort is for --int8 alone, {request.precision} has no ladder to climb; drop one of them")
+    if request.effort not in (None, *EFFORTS):
+        raise unknown_name("effort", str(request.effort), EFFORTS)
     if request.batch is not None and not 1 <= request.batch <= LARGEST_BATCH:
         raise UsageError(f"--batch is {request.batch}, expected 1 to {LARGEST_BATCH}")
     if request.num_classes is not None and not 1 <= request.num_classes <= MOST_CLASSES:
@@ -103,6 +111,7 @@ def plan(request: ExportRequest) -> Plan:
         calibration=calibration if request.precision == "int8" else None,
         num_classes=request.num_classes,
         batch=request.batch,
+        effort=request.effort or EFFORTS[-1],
         gate=gate,
         gated=source != "random",
         out=request.out or Path(f"{spec.name}-{target.name}-{request.precision}"),

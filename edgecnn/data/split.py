@@ -27,3 +27,17 @@ def spread(images: ImageSet, count: int) -> ImageSet:
     count = min(count, len(images))
     chosen = {i * len(images) // count for i in range(count)}
     return images.take(chosen.__contains__)
+
+
+def hold_block(images: ImageSet) -> tuple[ImageSet, ImageSet]:
+    """A set without its middle fifth, and that.
+
+    Neighbours are often alike, as crops of one picture or frames of one film: what is held out whole says more of
+    pictures that nobody has seen than every fifth image would.
+    """
+    count = len(images)
+    first, size = 2 * count // 5, max(1, count // 5)
+    return (
+        images.take(lambda i: not first <= i < first + size),
+        images.take(lambda i: first <= i < first + size),
+    )

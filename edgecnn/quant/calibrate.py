@@ -15,12 +15,19 @@ from edgecnn.names import INPUT, OUTPUT
 
 Means = NDArray[np.float64]
 
+BATCH = 8  # images at a time
+
 
 class Range(NamedTuple):
     """Smallest and largest value of a tensor over all images."""
 
     low: float
     high: float
+
+
+def wider(one: Range, other: Range) -> Range:
+    """The range that holds both."""
+    return Range(min(one.low, other.low), max(one.high, other.high))
 
 
 def observe_ranges(graph: Graph, tensors: Iterable[str], batches: Iterable[Float]) -> dict[str, Range]:
@@ -40,8 +47,7 @@ def observe_ranges(graph: Graph, tensors: Iterable[str], batches: Iterable[Float
                 raise InputError(
                     f"calibration: tensor {name!r} is not finite on these images ({seen.low}, {seen.high})"
                 )
-            old = ranges.get(name, seen)
-            ranges[name] = Range(min(old.low, seen.low), max(old.high, seen.high))
+            ranges[name] = wider(ranges.get(name, seen), seen)
     if not ranges:
         raise InputError("calibration: 0 images; give at least one")
     return ranges

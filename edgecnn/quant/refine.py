@@ -5,10 +5,13 @@ from dataclasses import replace
 from typing import Any
 
 import numpy as np
+import onnx
 from numpy.typing import NDArray
 from onnx import numpy_helper
 
 from edgecnn.data.preprocess import Float
+from edgecnn.data.sets import ImageSet
+from edgecnn.data.split import spread
 from edgecnn.graph.graph import Graph
 from edgecnn.graph.session import inference_session
 from edgecnn.names import INPUT
@@ -19,8 +22,11 @@ from edgecnn.quant.lower.qdq import lower
 from edgecnn.quant.rounding import observe_moments, round_weights
 from edgecnn.quant.segments import segments
 from edgecnn.quant.table import QuantizerTable
+from edgecnn.recipe import Preprocess
 
 CHUNK = 8  # images that a segment runs over at a time
+MOST_IMAGES = 256
+MOST_BYTES = 256 * 2**20  # of the largest tensor in float32, over all images
 
 
 def refine(
@@ -61,3 +67,19 @@ def refine(
             for name in segment.dead:
                 del value[name]
     return replace(table, weights=weights, biases=biases)
+
+
+def refinement_images(graph: Graph, images: ImageSet, how: Preprocess) -> Float:
+    """``(n, C, H, W) float32``: an even sample of a set, as many as refinement layer by layer can hold in memory."""
+    count = max(1, min(MOST_IMAGES, MOST_BYTES // _largest_tensor_bytes(graph)))
+    return np.concatenate(list(spread(images, count).batches(how, CHUNK)))
+
+
+def _largest_tensor_bytes(graph: Graph) -> int:
+    """Of one image, float32."""
+    inferred = onnx.shape_inference.infer_shapes(graph.model)
+    sizes = [
+        int(np.prod([dim.dim_value or 1 for dim in value.type.tensor_type.shape.dim]))
+        for value in (*inferred.graph.value_info, *inferred.graph.input)
+    ]
+    return 4 * max(sizes)

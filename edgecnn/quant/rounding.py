@@ -53,9 +53,12 @@ def observe_moments(node: onnx.NodeProto, weight: Float, batches: Iterable[Float
     rows = 0
     for batch in batches:
         for patches in _patches(node, weight, batch):
-            squares = squares + (patches @ patches.swapaxes(2, 3)).sum(axis=0, dtype=np.float64)
-            means.append(patches.mean(axis=3).astype(np.float64))
-            rows += len(patches) * patches.shape[3]
+            groups, columns, images, positions = patches.shape
+            # One product for all images: of the small ones that depthwise layers and late stages have, many are slow.
+            flat = patches.reshape(groups, columns, -1)
+            squares = squares + flat @ flat.swapaxes(1, 2)
+            means.append(patches.mean(axis=3).transpose(2, 0, 1).astype(np.float64))
+            rows += images * positions
     of_images = np.concatenate(means)
     mean = of_images.mean(axis=0)
     return Moments(of_images, squares / rows - mean[:, :, None] * mean[:, None, :], rows)
@@ -79,9 +82,9 @@ def round_weights(weight: Float, scale: Float, moments: Moments) -> WeightQuanti
 
 
 def _patches(node: onnx.NodeProto, weight: Float, value: Float) -> Iterator[Float]:
-    """All inputs that one output is made of, some images at a time: (n, groups, columns, positions)."""
+    """All inputs that one output is made of, some images at a time: (groups, columns, n, positions)."""
     if node.op_type == "Gemm":
-        yield value[:, None, :, None]
+        yield np.ascontiguousarray(value.T)[None, :, :, None]
         return
     attributes = {attribute.name: helper.get_attribute_value(attribute) for attribute in node.attribute}
     groups = attributes.get("group", 1)
@@ -91,8 +94,7 @@ def _patches(node: onnx.NodeProto, weight: Float, value: Float) -> Iterator[Floa
     windows = np.lib.stride_tricks.sliding_window_view(padded, weight.shape[2:], axis=(2, 3))
     windows = windows[:, :, ::stride_y, ::stride_x]  # (n, in, height, width, kernel, kernel), still a view
     for part in np.array_split(windows, min(len(windows), -(-windows.size // PATCH_VALUES))):
-        # Positions last, as the tensor has them: of a 1×1 convolution this is a view.
-        yield part.transpose(0, 1, 4, 5, 2, 3).reshape(len(part), groups, weight[0].size, -1)
+        yield part.transpose(1, 4, 5, 0, 2, 3).reshape(groups, weight[0].size, len(part), -1)
 
 
 def _shrunk(moments: Moments) -> Double:

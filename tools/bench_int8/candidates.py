@@ -24,9 +24,8 @@ from edgecnn.models.weights import load_model
 from edgecnn.names import INPUT
 
 # What `edgecnn export` runs between the FP32 graph and the runtime's files, without the gate at its end.
-from edgecnn.pipeline import _calibrated, _images, _labels, _lowered
+from edgecnn.pipeline import _climbed, _images, _labels, _lowered
 from edgecnn.progress import Progress
-from edgecnn.quant.table import QuantizerTable
 from edgecnn.request import ExportRequest, Plan, plan
 from edgecnn.targets.registry import find_target
 
@@ -60,11 +59,6 @@ class Ground:
     def inputs(self) -> Float:
         """``(n, 3, H, W) float32``: the calibration images as the network reads them."""
         return np.concatenate(list(self.calibration.batches(self.planned("openvino").data.preprocess, BATCH)))
-
-    @cached_property
-    def table(self) -> QuantizerTable:
-        """Quantizers of edgecnn's own making, the same for every runtime."""
-        return _calibrated(self.graph, self.calibration, self.planned("openvino"), Progress())
 
 
 def prepare(model: str, weights: str, side: int | None, calibration_images: int | None) -> Ground:
@@ -108,7 +102,8 @@ def _openvino(graph: Graph) -> Any:
 
 
 def _ours(ground: Ground, target: str) -> Graph:
-    return _lowered(ground.graph, ground.table, ground.planned(target))
+    planned = ground.planned(target)
+    return _lowered(ground.graph, _climbed(ground.graph, ground.calibration, planned, Progress()), planned)
 
 
 def _converted(graph: Graph) -> Any:

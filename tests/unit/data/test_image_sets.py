@@ -8,7 +8,7 @@ from PIL import Image
 
 from edgecnn.data import fashion_mnist
 from edgecnn.data.sets import FASHION_MNIST_TEST, ImageSet, load_set, shipped_sets
-from edgecnn.data.split import KEPT_APART, keep_apart, spread
+from edgecnn.data.split import KEPT_APART, hold_block, keep_apart, spread
 from edgecnn.errors import InputError, IntegrityError, UsageError
 from edgecnn.models.registry import MODELS
 from edgecnn.recipe import Preprocess, load_labels, load_recipe, shipped
@@ -257,3 +257,16 @@ def test_a_sample_is_spread_evenly_over_the_whole_set(size: int, count: int, got
     assert positions[0] == 0
     assert gaps.min() >= 1
     assert gaps.max() - gaps.min() <= 1
+
+
+@pytest.mark.parametrize(("count", "held"), [(8, 1), (10, 2), (52, 10), (410, 82)])
+def test_a_block_of_neighbours_is_held_out_whole(tmp_path: Path, count: int, held: int) -> None:
+    for index in range(count):
+        Image.new("RGB", (4, 4), (index % 256, 0, 0)).save(tmp_path / f"{index:03d}.png")
+    rest, block = hold_block(load_set(str(tmp_path), []))
+    positions = [int(Path(sample.name).stem) for sample in block.samples]
+    assert len(positions) == held
+    assert positions == list(range(positions[0], positions[0] + held))
+    assert positions[0] > 0
+    assert positions[-1] < count - 1
+    assert sorted(positions + [int(Path(sample.name).stem) for sample in rest.samples]) == list(range(count))

@@ -1,0 +1,194 @@
+"""The ladder: each rung is one more means against lost accuracy, and stays only if images held out say that it helps.
+
+1. placement and min-max ranges, per-channel weights; 2. the range of each tensor; 3. second-order rounding and bias
+correction; 4. equalization. ``fast`` climbs the first three, ``balanced`` all.
+"""
+
+import time
+from collections.abc import Callable
+from dataclasses import asdict, dataclass
+from typing import Any
+
+import numpy as np
+
+from edgecnn.data.preprocess import Float
+from edgecnn.data.sets import ImageSet
+from edgecnn.data.split import hold_block, spread
+from edgecnn.graph.graph import Graph, with_batch
+from edgecnn.graph.session import inference_session
+from edgecnn.names import EFFORTS, INPUT, OUTPUT
+from edgecnn.parity import compare
+from edgecnn.progress import Progress
+from edgecnn.quant.calibrate import BATCH, observe_ranges, wider
+from edgecnn.quant.equalize import equalize
+from edgecnn.quant.histogram import Histogram
+from edgecnn.quant.lower.qdq import Profile, lower
+from edgecnn.quant.placement import Placement, place
+from edgecnn.quant.ranges import MIN_MAX, Chosen, observe_histograms, search_ranges
+from edgecnn.quant.refine import refine, refinement_images
+from edgecnn.quant.table import QuantizerTable, make_table
+from edgecnn.recipe import Preprocess
+
+MOST_HELD_OUT = 256  # images that judge rungs
+SEARCH_IMAGES = 32  # of those, that try ranges
+
+
+@dataclass(frozen=True)
+class Rung:
+    """What the held-out images said of one rung.
+
+    Args:
+        kept: it was better than the rung kept before it, by KL divergence.
+        ranges: how many tensors have their range by each method.
+        elapsed_s: of this rung; it is no part of a manifest.
+    """
+
+    name: str
+    kept: bool
+    n: int
+    agreement: float
+    sqnr_db: float
+    kl: float
+    ranges: dict[str, int]
+    float_layers: tuple[str, ...]
+    elapsed_s: float
+
+    def as_json(self) -> dict[str, Any]:
+        """The keys that scripts rely on; numbers carry six digits, and no clock."""
+        document = asdict(self) | {"float_layers": list(self.float_layers)}
+        del document["elapsed_s"]
+        return {key: float(f"{value:.6g}") if isinstance(value, float) else value for key, value in document.items()}
+
+
+@dataclass(frozen=True)
+class Climbed:
+    """The graph that the best rung quantizes, its table, and every rung's evidence."""
+
+    graph: Graph
+    table: QuantizerTable
+    rungs: tuple[Rung, ...]
+
+
+@dataclass(frozen=True)
+class _Candidate:
+    graph: Graph
+    ranges: dict[str, Chosen]
+    table: QuantizerTable
+
+
+def climb(
+    graph: Graph, images: ImageSet, how: Preprocess, effort: str, profile: Profile, progress: Progress
+) -> Climbed:
+    """The best table that an effort finds.
+
+    Args:
+        images: calibration images, at least eight; a block of them is held out and judges the rungs.
+        effort: ``fast`` or ``balanced``.
+        profile: of the runtime that the table is for.
+    """
+    observing, held_out = hold_block(images)
+    judging = np.concatenate(list(spread(held_out, MOST_HELD_OUT).batches(how, BATCH)))
+    refining = refinement_images(graph, observing, how)
+    judge = _Judge(graph, judging, profile)
+
+    with progress.stage("calibrate", len(images)):
+        candidate, histograms = _min_max(graph, observing, judging, how, progress.advance)
+    judge.consider("min-max", candidate)
+
+    with progress.stage("search ranges", len(histograms)):
+        candidate = _searched(candidate, histograms, judging, progress.advance)
+    judge.consider("range search", candidate)
+
+    candidate = _refined(judge.best, refining, progress)
+    judge.consider("rounding and bias", candidate)
+
+    if effort != EFFORTS[0]:
+        with progress.stage("equalize"):
+            other = equalize(graph, np.array_split(refining, -(-len(refining) // BATCH)))
+        if other.sha256 != graph.sha256:
+            with progress.stage("calibrate", len(images)):
+                candidate, histograms = _min_max(other, observing, judging, how, progress.advance)
+            if any(chosen.method != MIN_MAX for chosen in judge.best.ranges.values()):
+                with progress.stage("search ranges", len(histograms)):
+                    candidate = _searched(candidate, histograms, judging, progress.advance)
+            judge.consider("equalization", _refined(candidate, refining, progress))
+    return Climbed(judge.best.graph, judge.best.table, tuple(judge.rungs))
+
+
+class _Judge:
+    """Holds every candidate against the FP32 graph on held-out images, and remembers the best."""
+
+    def __init__(self, graph: Graph, images: Float, profile: Profile) -> None:
+        self.rungs: list[Rung] = []
+        self._images, self._profile = images, profile
+        self._want = _logits(graph, images)
+        self._best: tuple[float, _Candidate] | None = None
+        self._started = time.monotonic()
+
+    @property
+    def best(self) -> _Candidate:
+        assert self._best is not None  # noqa: S101 - the first rung is always considered
+        return self._best[1]
+
+    def consider(self, name: str, candidate: _Candidate) -> None:
+        table = self._profile.kept(candidate.table)
+        parity = compare(self._want, _logits(lower(candidate.graph, table, self._profile), self._images))
+        kept = self._best is None or parity.kl < self._best[0]
+        if kept:
+            self._best = (parity.kl, candidate)
+        methods = [candidate.ranges[tensor].method for tensor in table.activations]
+        int8 = {layer.node for layer in table.layers}
+        now = time.monotonic()
+        self.rungs.append(
+            Rung(
+                name=name,
+                kept=kept,
+                n=parity.n,
+                agreement=parity.agreement,
+                sqnr_db=parity.sqnr_db,
+                kl=parity.kl,
+                ranges={method: methods.count(method) for method in sorted(set(methods))},
+                float_layers=tuple(layer for layer in place(candidate.graph).layers if layer not in int8),
+                elapsed_s=now - self._started,
+            )
+        )
+        self._started = now
+
+
+def _min_max(
+    graph: Graph, observing: ImageSet, judging: Float, how: Preprocess, on_images: Callable[[int], None]
+) -> tuple[_Candidate, dict[str, Histogram]]:
+    """The whole range of every image: held-out ones may widen it, for it shall cut off nothing."""
+    placement = place(graph)
+    histograms = observe_histograms(graph, placement, observing.batches(how, BATCH, on_images))
+    held_out = observe_ranges(graph, placement.roles, np.array_split(judging, -(-len(judging) // BATCH)))
+    ranges = {
+        name: Chosen(MIN_MAX, wider(histogram.extremes, held_out[name])) for name, histogram in histograms.items()
+    }
+    return _Candidate(graph, ranges, _table(graph, placement, ranges)), histograms
+
+
+def _searched(
+    candidate: _Candidate, histograms: dict[str, Histogram], judging: Float, on_tensor: Callable[[], None]
+) -> _Candidate:
+    placement = place(candidate.graph)
+    some = judging[:: -(-len(judging) // SEARCH_IMAGES)]
+    found = search_ranges(candidate.graph, placement, histograms, candidate.ranges, some, on_tensor)
+    return _Candidate(candidate.graph, found, _table(candidate.graph, placement, found))
+
+
+def _refined(candidate: _Candidate, images: Float, progress: Progress) -> _Candidate:
+    with progress.stage("refine layers", len(candidate.table.layers)):
+        table = refine(candidate.graph, candidate.table, images, progress.advance)
+    return _Candidate(candidate.graph, candidate.ranges, table)
+
+
+def _table(graph: Graph, placement: Placement, ranges: dict[str, Chosen]) -> QuantizerTable:
+    return make_table(graph, placement, {name: chosen.range for name, chosen in ranges.items()})
+
+
+def _logits(graph: Graph, images: Float) -> Float:
+    """Of a graph, its integers computed in float: kernels that round otherwise are not what is judged here."""
+    session = inference_session(with_batch(graph, None).content, int8_kernels=False)
+    chunks = np.array_split(images, -(-len(images) // BATCH))
+    return np.concatenate([session.run([OUTPUT], {INPUT: chunk})[0] for chunk in chunks])

@@ -1,0 +1,74 @@
+"""The ladder: every rung leaves its evidence, and none stays that does not help."""
+
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from edgecnn.data.sets import load_set
+from edgecnn.graph.graph import Graph
+from edgecnn.progress import Progress
+from edgecnn.quant.ladder import Climbed, climb
+from edgecnn.quant.lower.profiles import ONNXRUNTIME, OPENVINO
+from edgecnn.quant.lower.qdq import Profile
+from edgecnn.quant.placement import place
+from edgecnn.recipe import Preprocess
+
+TinyGraph = Callable[..., Graph]
+HOW = Preprocess(32, 32, 1.0, "bilinear", (0.5, 0.5, 0.5), (0.5, 0.5, 0.5))
+
+
+@pytest.fixture(scope="module")
+def climbed(tiny_graph: TinyGraph, photos: Path) -> Callable[[str, Profile], Climbed]:
+    made: dict[tuple[str, str], Climbed] = {}
+
+    def get(effort: str = "balanced", profile: Profile = OPENVINO) -> Climbed:
+        if (effort, profile.name) not in made:
+            made[effort, profile.name] = climb(
+                tiny_graph(), load_set(str(photos), []), HOW, effort, profile, Progress()
+            )
+        return made[effort, profile.name]
+
+    return get
+
+
+def test_each_effort_climbs_its_rungs(climbed: Callable[..., Climbed]) -> None:
+    fast, balanced = ([rung.name for rung in climbed(effort).rungs] for effort in ("fast", "balanced"))
+    assert fast == ["min-max", "range search", "rounding and bias"]
+    assert balanced == [*fast, "equalization"]
+
+
+def test_a_rung_is_kept_if_it_is_better_than_the_one_kept_before(climbed: Callable[..., Climbed]) -> None:
+    best = np.inf
+    for rung in climbed().rungs:
+        assert rung.kept == (rung.kl < best)
+        best = min(best, rung.kl)
+        assert rung.n == 2  # a fifth of ten pictures
+        assert 0 <= rung.agreement <= 1
+        assert rung.elapsed_s > 0
+
+
+def test_evidence_names_ranges_and_float_layers(climbed: Callable[..., Climbed], tiny_graph: TinyGraph) -> None:
+    gates = place(tiny_graph()).gates
+    for profile, floating in ((OPENVINO, set()), (ONNXRUNTIME, set(gates))):
+        found = climbed("fast", profile)
+        for rung in found.rungs:
+            assert set(rung.float_layers) == floating
+        assert found.rungs[0].ranges.keys() == {"min-max"}
+
+
+def test_manifest_rows_have_no_clock_and_six_digits(climbed: Callable[..., Climbed]) -> None:
+    for rung in climbed().rungs:
+        row = rung.as_json()
+        assert row.keys() == {
+            "name", "kept", "n", "agreement", "sqnr_db", "kl", "ranges", "float_layers",
+        }  # fmt: skip
+        assert row["kl"] == pytest.approx(rung.kl, rel=1e-5)
+        assert isinstance(row["kept"], bool)
+
+
+def test_the_table_is_that_of_the_last_rung_kept(climbed: Callable[..., Climbed], tiny_graph: TinyGraph) -> None:
+    found = climbed("fast")
+    assert found.graph.content == tiny_graph().content
+    assert {layer.node for layer in found.table.layers} == set(place(tiny_graph()).layers)
