@@ -6,16 +6,16 @@ Times are medians of interleaved runs on one core with VNNI, 224×224, relative 
 from edgecnn.quant.lower.qdq import Profile
 from edgecnn.quant.placement import Role
 
-# OpenVINO fuses activation and residual Add into the convolution when nothing stands between them. Float gates cost
-# MobileNetV3-Large 10 to 13 %, Small 4 to 5 %. What else was tried gains nothing: codes on both inputs of an Add or on
-# neither (within 2 %), codes behind depthwise layers for the pool and the gate's product (0 to +2 %), a float stem
-# (+2 to +9 %), classifier (+1 to +22 %) or first depthwise layer (+2 to +4 %). All depthwise layers float is +25 % in
-# MobileNetV2 and EfficientNet-Lite0, but only +6 to +8 % in MobileNetV3 and +2 % in EfficientNet-B0, where SiLU alone
-# takes a third of the time.
-OPENVINO = Profile("openvino", frozenset({Role.INPUT, Role.SKIP}), int8_gates=True)
+# OpenVINO fuses an activation into the convolution when nothing stands between them. Float gates cost MobileNetV3-Large
+# 10 to 13 %, Small 4 to 5 %. Codes on the skip input of an Add gain nothing (0.98 to 1.02, as between two runs of one
+# graph) and cost EfficientNet-Lite0 0.6 dB. Nor does anything else that was tried: codes on both inputs of an Add
+# (within 2 %), codes behind depthwise layers for the pool and the gate's product (0 to +2 %), a float stem (+2 to +9 %),
+# classifier (+1 to +22 %) or first depthwise layer (+2 to +7 %). All depthwise layers float is +25 % in MobileNetV2 and
+# EfficientNet-Lite0, but only +6 to +8 % in MobileNetV3 and +2 % in EfficientNet-B0, where SiLU alone takes a third.
+OPENVINO = Profile("openvino", frozenset({Role.INPUT}), int8_gates=True)
 
 # ONNX Runtime's CPU kernels are INT8 to INT8: without a quantized output a convolution runs in float.
 ONNXRUNTIME = Profile("onnxruntime", frozenset(Role), int32_bias=True)
 
 # The portable graph: the fewest nodes, read well by everything that fuses on its own.
-PORTABLE = Profile("portable", frozenset({Role.INPUT, Role.SKIP}))
+PORTABLE = Profile("portable", frozenset({Role.INPUT}))

@@ -78,7 +78,7 @@ def _reads_codes(graph: Graph, node: onnx.NodeProto, name: str, table: Quantizer
     if Role.OUTPUT in profile.roles:
         return True  # INT8-to-INT8 kernels write codes: there is no float side
     if node.op_type == "Add":
-        return name == skip_input(graph, node)
+        return Role.SKIP in profile.roles and name == skip_input(graph, node)
     return any(layer.node == node.name for layer in table.layers)
 
 

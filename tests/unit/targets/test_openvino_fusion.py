@@ -65,6 +65,9 @@ def test_activations_are_fused_into_the_layer_before_them(
     found = {True: Counter[str](), False: Counter[str]()}
     for node in executed(name, precision):
         found[node.kind in ("Convolution", "FullyConnected")].update(operators(node) & ACTIVATIONS)
+    if (name, precision) == ("mobilenetv3_large", "int8"):
+        # The first block adds to a HardSwish that a layer reads in codes: its quantizer is a kernel of its own.
+        alone = alone | {"HardSwish": 1}
     assert found == {True: fused, False: alone}
 
 
@@ -103,7 +106,7 @@ def test_float_precision_is_what_is_asked_for(executed: Callable[[str, str], lis
 
 @pytest.mark.parametrize(("name", "adds"), [("mobilenetv2", 10), ("mobilenetv3_large", 10), ("efficientnet_b0", 9)])
 def test_residual_adds(executed: Callable[[str, str], list[ExecutedLayer]], name: str, adds: int) -> None:
-    """In FP32 they run in the convolution's epilogue; in INT8 they are one kernel with the quantizer behind them."""
+    """In FP32 they run in the convolution's epilogue; in INT8 they are one kernel, in float, with their quantizer."""
     where = {
         precision: Counter(
             (node.kind, node.precision) for node in executed(name, precision) if "Add" in operators(node)
@@ -111,7 +114,7 @@ def test_residual_adds(executed: Callable[[str, str], list[ExecutedLayer]], name
         for precision in ("fp32", "int8")
     }
     assert where["fp32"] == {("Convolution", FP32): adds}
-    assert where["int8"] == {("Subgraph", INT8): adds}
+    assert where["int8"] == {("Subgraph", FP32): adds}
     for node in executed(name, "int8"):
         if "Add" in operators(node):
             assert any(original.endswith("/Add/QuantizeLinear") for original in node.nodes)
