@@ -9,7 +9,7 @@ from edgecnn.quant.placement import Role
 # OpenVINO fuses an activation into the convolution when nothing stands between them. Float gates cost MobileNetV3-Large
 # 10 to 13 %, Small 4 to 5 %. Codes on the skip input of an Add gain nothing (0.98 to 1.02, as between two runs of one
 # graph) and cost EfficientNet-Lite0 0.6 dB. Nor does anything else that was tried: codes on both inputs of an Add
-# (within 2 %), codes behind depthwise layers for the pool and the gate's product (0 to +2 %), a float stem (+2 to +9 %),
+# (within 2 %), codes behind depthwise layers for the pool and the product of a gate (to +2 %), a float stem (to +9 %),
 # classifier (+1 to +22 %) or first depthwise layer (+2 to +7 %). All depthwise layers float is +25 % in MobileNetV2 and
 # EfficientNet-Lite0, but only +6 to +8 % in MobileNetV3 and +2 % in EfficientNet-B0, where SiLU alone takes a third.
 OPENVINO = Profile("openvino", frozenset({Role.INPUT}), int8_gates=True)
