@@ -49,19 +49,25 @@ def observe_moments(node: onnx.NodeProto, weight: Float, batches: Iterable[Float
         batches: (n, in, ...) float32, at least one.
     """
     squares: Double = np.zeros(1)
+    shift: Float | None = None
     means = []
     rows = 0
     for batch in batches:
         for patches in _patches(node, weight, batch):
             groups, columns, images, positions = patches.shape
+            if shift is None:
+                # Near the mean: of an input that hardly moves, squares would leave nothing but float32's rounding.
+                shift = np.asarray(patches.mean(axis=(2, 3), keepdims=True), np.float32)
+            moved: Float = patches - shift
             # One product for all images: of the small ones that depthwise layers and late stages have, many are slow.
-            flat = patches.reshape(groups, columns, -1)
+            flat = moved.reshape(groups, columns, -1)
             squares = squares + flat @ flat.swapaxes(1, 2)
-            means.append(patches.mean(axis=3).transpose(2, 0, 1).astype(np.float64))
+            means.append(moved.mean(axis=3).transpose(2, 0, 1).astype(np.float64))
             rows += images * positions
-    of_images = np.concatenate(means)
-    mean = of_images.mean(axis=0)
-    return Moments(of_images, squares / rows - mean[:, :, None] * mean[:, None, :], rows)
+    moved_means = np.concatenate(means)
+    mean = moved_means.mean(axis=0)
+    covariance = squares / rows - mean[:, :, None] * mean[:, None, :]
+    return Moments(moved_means + np.asarray(shift)[:, :, 0, 0], covariance, rows)
 
 
 def round_weights(weight: Float, scale: Float, moments: Moments) -> WeightQuantizer:

@@ -1,5 +1,6 @@
 """EfficientNet-Lite0 with its ImageNet weights as INT8, on photographs that calibration never saw."""
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -8,8 +9,20 @@ import skimage
 import sklearn
 from PIL import Image
 
+from edgecnn.artifact import load_artifact
+from edgecnn.data.sets import load_set
+from edgecnn.data.split import keep_apart
+from edgecnn.graph.check import read_graph
+from edgecnn.graph.graph import with_batch
+from edgecnn.parity import compare
 from edgecnn.pipeline import export, predict, verify
+from edgecnn.progress import Progress
+from edgecnn.quant.ladder import climb
+from edgecnn.quant.lower.profiles import OPENVINO
+from edgecnn.quant.lower.qdq import lower
 from edgecnn.request import ExportRequest
+from edgecnn.targets.onnxruntime import OnnxRuntimeSession
+from tests.rescaling import rescaled
 
 SKIMAGE = Path(skimage.__file__).parent / "data"
 SKLEARN = Path(sklearn.__file__).parent / "datasets" / "images"
@@ -44,12 +57,33 @@ def test_int8_answers_as_eager_does(artifact: Path, unseen: Path) -> None:
     found = verify(artifact, str(unseen))
     assert found.reference == "eager"
     assert found.parity.n == CROPS * len(UNSEEN)
-    # 0.965 was measured on 400 such crops; min-max ranges alone give 20.8 dB.
-    assert found.parity.agreement >= 0.93
-    assert found.parity.sqnr_db >= 24
+    # On 400 such crops 0.97 and 26 to 27 dB were measured; min-max ranges alone give 21.
+    assert found.parity.agreement >= 0.94
+    assert found.parity.sqnr_db >= 25
 
 
 def test_a_cat_is_a_cat_and_an_espresso_an_espresso(artifact: Path) -> None:
     cat, cup = predict(artifact, [SKIMAGE / "chelsea.png", SKIMAGE / "coffee.png"]).as_json()
     assert cat["top5"][0]["index"] in range(281, 286)
     assert cup["top5"][0]["label"] == "espresso"
+
+
+def test_rescaled_channels_cost_int8_next_to_nothing(artifact: Path, unseen: Path) -> None:
+    """Without equalization no answer is left: the rung before it, on held-out crops, says so."""
+    graph = read_graph(load_artifact(artifact).files["reference.onnx"].read_bytes(), "reference")
+    how, (calibration, _) = load_artifact(artifact).preprocess, keep_apart(load_set("photographs", []))
+    climbed = climb(rescaled(graph, 0), calibration, how, "balanced", OPENVINO, Progress())
+    *_, before, last = climbed.rungs
+    assert before.agreement < 0.2
+    assert (last.name, last.kept) == ("equalization", True)
+    images = np.concatenate(list(load_set(str(unseen), []).batches(how, 16)))
+    want, got = (
+        OnnxRuntimeSession(content, replace(load_artifact(artifact).interface, batch=None)).run_all(images)
+        for content in (
+            with_batch(graph, None).content,
+            with_batch(lower(climbed.graph, climbed.table, OPENVINO), None).content,
+        )
+    )
+    found, plain = compare(want, got), verify(artifact, str(unseen)).parity
+    assert found.sqnr_db > plain.sqnr_db - 1.5
+    assert found.agreement > plain.agreement - 0.03  # of 150 crops, many of them near a tie

@@ -120,3 +120,15 @@ def test_codes_stay_in_range_when_errors_add_up() -> None:
     scale = np.full(4, 1 / WEIGHT_MAX * 0.996, np.float32)  # every weight lies above the highest code
     rounded = round_weights(weight, scale, observe_moments(conv(), weight, [value]))
     assert int(np.abs(rounded.codes.astype(np.int64)).max()) == WEIGHT_MAX
+
+
+def test_an_input_that_hardly_moves_has_a_covariance_all_the_same() -> None:
+    """Beside a mean a thousand times as large, float32 would lose it in the squares."""
+    moving = normal(64, 12, 8, 8)
+    still = (moving / 100 + 10).astype(np.float32)
+    weight = normal(4, 12, 1, 1)
+    found = observe_moments(conv(), weight, [still[:32], still[32:]])
+    want = observe_moments(conv(), weight, [moving])
+    np.testing.assert_allclose(found.covariance * 10_000, want.covariance, atol=2e-3)
+    np.testing.assert_allclose(found.means.mean(axis=0), still.mean(axis=(0, 2, 3))[None], rtol=1e-5)
+    assert np.linalg.eigvalsh(found.covariance[0]).min() > 0
