@@ -112,7 +112,7 @@ def climb(
                 with progress.stage("search ranges", len(histograms)):
                     candidate = _searched(candidate, histograms, judging, progress.advance)
             judge.consider("equalization", _refined(candidate, refining, progress))
-    return Climbed(judge.best.graph, judge.best.table, tuple(judge.rungs))
+    return Climbed(judge.best.graph, profile.kept(judge.best.table), tuple(judge.rungs))
 
 
 class _Judge:
