@@ -1,10 +1,10 @@
 """Which tensors get a quantizer, and why: the roles that lowerings choose from.
 
-INT8 convolutions and linear layers need their input and weight quantized. A residual Add reads its other input, the
-skip, in eight bits when that is quantized too. Squeeze-excitation pools and multiplies in float, for its gate
-multiplies every error. The two layers that compute MobileNetV3's gates are INT8 where a runtime gains by it: they work
-on vectors, and what they cost is reading their weights, a fourth of the network's. EfficientNet's are smaller, and INT8
-costs 3 dB of the refined B0's logits for 1 % of its time; they stay float.
+INT8 convolutions and linear layers need their input and weight quantized. A residual Add reads the skip in eight bits
+when that is quantized too, and the branch it is added to where a runtime gains by it. Squeeze-excitation pools and
+multiplies in float, for its gate multiplies every error. The two layers that compute MobileNetV3's gates are INT8 where
+a runtime gains by it: they work on vectors, and what they cost is reading their weights, a fourth of the network's.
+EfficientNet's are smaller, and INT8 costs 3 dB of the refined B0's logits for 1 % of its time; they stay float.
 """
 
 from dataclasses import dataclass
@@ -21,6 +21,7 @@ class Role(Enum):
 
     INPUT = "input"  # of an INT8 convolution or linear layer; every runtime needs it
     SKIP = "skip"  # the side of a residual Add that no convolution feeds directly
+    BRANCH = "branch"  # its other side
     OUTPUT = "output"  # of an INT8 layer, or of an Add; only runtimes with INT8-to-INT8 kernels need it
 
 
@@ -51,7 +52,9 @@ def place(graph: Graph) -> Placement:
             roles.setdefault(output, set()).add(Role.OUTPUT)
     for node in graph.nodes:
         if node.op_type == "Add":
-            roles.setdefault(skip_input(graph, node), set()).add(Role.SKIP)
+            skip = skip_input(graph, node)
+            for name in node.input:
+                roles.setdefault(name, set()).add(Role.SKIP if name == skip else Role.BRANCH)
             roles.setdefault(node.output[0], set()).add(Role.OUTPUT)
     return Placement(
         tuple(node.name for node in layers), gates, {name: frozenset(found) for name, found in roles.items()}

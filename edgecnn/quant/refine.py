@@ -14,7 +14,7 @@ from edgecnn.graph.session import inference_session
 from edgecnn.names import INPUT
 from edgecnn.quant.bias import corrected_bias
 from edgecnn.quant.calibrate import observe_means
-from edgecnn.quant.lower.profiles import OPENVINO
+from edgecnn.quant.lower.profiles import REFINEMENT
 from edgecnn.quant.lower.qdq import lower
 from edgecnn.quant.rounding import observe_moments, round_weights
 from edgecnn.quant.segments import segments
@@ -38,7 +38,7 @@ def refine(
     # Over these very images: another sample's means would differ by more than the error that is sought.
     wanted = observe_means(graph, [nodes[name].output[0] for name in layers], chunks)
     values: list[dict[str, NDArray[Any]]] = [{INPUT: chunk} for chunk in chunks]  # uint8 codes, and some float32
-    lowered = lower(graph, table, OPENVINO)  # in which every layer is INT8
+    lowered = lower(graph, table, REFINEMENT)  # in which every layer is INT8
     constants = {tensor.name: tensor for tensor in lowered.model.graph.initializer}
     weights, biases = dict(table.weights), dict(table.biases)
     for segment in segments(lowered, set(layers)):

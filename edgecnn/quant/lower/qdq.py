@@ -10,6 +10,7 @@ from onnx import helper, numpy_helper
 from edgecnn.graph.check import check_graph
 from edgecnn.graph.graph import Graph
 from edgecnn.names import INPUT
+from edgecnn.quant.lower.zero_points import zero_points_into_biases
 from edgecnn.quant.placement import Role, skip_input
 from edgecnn.quant.table import ActivationQuantizer, Layer, QuantizerTable
 
@@ -22,12 +23,14 @@ class Profile:
         roles: activations with one of these roles get a Q/DQ pair.
         int8_gates: layers that compute a squeeze-excitation's gate are INT8, else they stay float.
         int32_bias: biases are int32 multiples of (input scale × weight scale), else they stay float.
+        zero_points_in_biases: float biases hold the zero-points of linear tensors.
     """
 
     name: str
     roles: frozenset[Role]
     int8_gates: bool = False
     int32_bias: bool = False
+    zero_points_in_biases: bool = False
 
 
 def lower(graph: Graph, table: QuantizerTable, profile: Profile) -> Graph:
@@ -64,6 +67,8 @@ def lower(graph: Graph, table: QuantizerTable, profile: Profile) -> Graph:
     model.graph.node.extend(nodes)
     model.graph.initializer.extend(sorted([*kept, *tensors], key=lambda tensor: tensor.name))
     lowered = Graph(model)
+    if profile.zero_points_in_biases:
+        lowered = zero_points_into_biases(lowered, table)
     check_graph(lowered, f"lowered graph ({profile.name})")
     return lowered
 
@@ -73,7 +78,7 @@ def _reads_codes(graph: Graph, node: onnx.NodeProto, name: str, table: Quantizer
     if Role.OUTPUT in profile.roles:
         return True  # INT8-to-INT8 kernels write codes: there is no float side
     if node.op_type == "Add":
-        return name == skip_input(graph, node)
+        return Role.BRANCH in profile.roles or name == skip_input(graph, node)
     return any(layer.node == node.name for layer in table.layers)
 
 

@@ -1,6 +1,7 @@
 """One table, three spellings: the same codes and scales, and the nodes where each runtime wants them."""
 
 from collections.abc import Callable
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -8,13 +9,13 @@ from numpy.typing import NDArray
 
 from edgecnn.graph.graph import Graph, with_batch
 from edgecnn.graph.session import inference_session
-from edgecnn.quant.lower.profiles import ONNXRUNTIME, OPENVINO, PORTABLE
+from edgecnn.quant.lower.profiles import ONNXRUNTIME, OPENVINO, PORTABLE, REFINEMENT
 from edgecnn.quant.lower.qdq import Profile, lower
 from edgecnn.quant.placement import Role, skip_input
 from edgecnn.quant.table import QuantizerTable
 
 MODELS = ["mobilenetv2", "mobilenetv3_small", "efficientnet_b0"]
-PROFILES = [OPENVINO, PORTABLE, ONNXRUNTIME]
+PROFILES = [OPENVINO, REFINEMENT, PORTABLE, ONNXRUNTIME]
 TinyGraph = Callable[..., Graph]
 TinyTable = Callable[..., QuantizerTable]
 
@@ -22,6 +23,11 @@ TinyTable = Callable[..., QuantizerTable]
 def int8(table: QuantizerTable, profile: Profile) -> QuantizerTable:
     """What a profile keeps in eight bits."""
     return table if profile.int8_gates else table.without([layer.node for layer in table.layers if layer.gate])
+
+
+def linear(graph: Graph, name: str) -> bool:
+    """No layer of these networks that reads a linear tensor pads it."""
+    return name in graph.producers and graph.producers[name].op_type in ("Conv", "Add")
 
 
 name_each = pytest.mark.parametrize("name", MODELS)
@@ -47,7 +53,8 @@ def test_codes_and_scales_are_the_tables_own(
             assert activation.roles & profile.roles
             assert weights[f"{key}/scale"] == np.float32(activation.scale)
             assert weights[f"{key}/scale"].dtype == np.float32
-            assert weights[f"{key}/zero_point"] == activation.zero_point
+            moved = profile.zero_points_in_biases and linear(graph, key)
+            assert weights[f"{key}/zero_point"] == (0 if moved else activation.zero_point)
             assert weights[f"{key}/zero_point"].dtype == np.uint8
     assert present == sum(bool(activation.roles & profile.roles) for activation in table.activations.values())
 
@@ -58,7 +65,7 @@ def test_biases_are_the_tables_own_in_the_runtimes_type(
     tiny_graph: TinyGraph, tiny_table: TinyTable, name: str, profile: Profile
 ) -> None:
     graph, table = tiny_graph(name), int8(tiny_table(name), profile)
-    weights = lower(graph, tiny_table(name), profile).weights
+    weights = lower(graph, tiny_table(name), replace(profile, zero_points_in_biases=False)).weights
     for layer in table.layers:
         bias = table.biases[layer.bias]
         if not profile.int32_bias:
@@ -82,25 +89,25 @@ def test_openvino_has_nothing_between_a_layer_and_its_activation(
     for layer in table.layers:
         before = {node.name for node in graph.consumers.get(layer.node, [])}
         after = {node.name for node in lowered.consumers.get(layer.node, [])}
-        if Role.INPUT in getattr(table.activations.get(layer.node), "roles", ()):
-            after -= {f"{layer.node}/QuantizeLinear"}  # a linear bottleneck's output, which feeds the next layer
+        if OPENVINO.roles & getattr(table.activations.get(layer.node), "roles", set()):
+            after -= {f"{layer.node}/QuantizeLinear"}  # a linear bottleneck's output, for the next layer or an Add
             assert after <= before
         else:
             assert after == before
 
 
 @name_each
-def test_openvino_adds_a_float_convolution_to_a_quantized_skip(
-    tiny_graph: TinyGraph, tiny_table: TinyTable, name: str
+@pytest.mark.parametrize(("profile", "sides"), [(PORTABLE, 1), (REFINEMENT, 2), (OPENVINO, 2)])
+def test_residual_adds_read_the_skip_as_codes_and_openvinos_the_branch_too(
+    tiny_graph: TinyGraph, tiny_table: TinyTable, name: str, profile: Profile, sides: int
 ) -> None:
     graph = tiny_graph(name)
-    lowered = lower(graph, tiny_table(name), OPENVINO)
-    originals = {node.name: node for node in graph.nodes}
-    for node in lowered.nodes:
-        if node.op_type == "Add":
-            skip = skip_input(graph, originals[node.name])
-            assert f"{skip}/DequantizeLinear" in node.input
-            assert sum(name.endswith("/DequantizeLinear") for name in node.input) == 1
+    adds = {node.name: node for node in graph.nodes if node.op_type == "Add"}
+    lowered = {node.name: node for node in lower(graph, tiny_table(name), profile).nodes}
+    for name, original in adds.items():
+        skip = skip_input(graph, original)
+        assert f"{skip}/DequantizeLinear" in lowered[name].input
+        assert sum(source.endswith("/DequantizeLinear") for source in lowered[name].input) == sides
 
 
 @name_each
@@ -122,12 +129,12 @@ def test_onnx_runtime_writes_codes_behind_every_layer_and_reads_them_in_every_ad
         assert [node.op_type for node in lowered.consumers[key]] == ["QuantizeLinear"]
 
 
-def test_the_portable_graph_is_openvinos_with_float_gates(tiny_graph: TinyGraph, tiny_table: TinyTable) -> None:
+def test_the_portable_graph_has_float_gates(tiny_graph: TinyGraph, tiny_table: TinyTable) -> None:
     graph, table = tiny_graph(), tiny_table()
     gates = [layer.node for layer in table.layers if layer.gate]
     assert gates
-    assert lower(graph, table, PORTABLE).content == lower(graph, table.without(gates), OPENVINO).content
-    assert lower(graph, table, PORTABLE).content != lower(graph, table, OPENVINO).content
+    assert lower(graph, table, PORTABLE).content == lower(graph, table.without(gates), PORTABLE).content
+    assert lower(graph, table, OPENVINO).content != lower(graph, table.without(gates), OPENVINO).content
 
 
 @name_each

@@ -54,7 +54,9 @@ def test_one_side_of_every_add_is_a_skip_and_the_other_a_convolution(tiny_graph:
         skip = skip_input(graph, add)
         (other,) = set(add.input) - {skip}
         assert Role.SKIP in roles[skip]
-        assert Role.SKIP not in roles.get(other, frozenset())
+        assert Role.SKIP not in roles[other]
+        assert Role.BRANCH in roles[other]
+        assert Role.BRANCH not in roles[skip]
         assert graph.producers[other].op_type == "Conv"
         assert Role.OUTPUT in roles[add.output[0]]
 

@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 from edgecnn.errors import InputError
 from edgecnn.graph.graph import Graph
 from edgecnn.quant.calibrate import channel_means, observe_means, observe_ranges
-from edgecnn.quant.lower.profiles import OPENVINO
+from edgecnn.quant.lower.profiles import REFINEMENT
 from edgecnn.quant.lower.qdq import lower
 from edgecnn.quant.refine import refine
 from edgecnn.quant.table import QuantizerTable
@@ -27,7 +27,7 @@ def mean_errors(graph: Graph, table: QuantizerTable, images: NDArray[np.float32]
     """The largest error of a channel's mean, of each INT8 layer, as a share of the layer's largest mean."""
     outputs = ["logits" if layer.node.startswith("classifier.3") else layer.node for layer in table.layers]
     want = observe_means(graph, outputs, [images])
-    got = observe_means(lower(graph, table, OPENVINO), outputs, [images])
+    got = observe_means(lower(graph, table, REFINEMENT), outputs, [images])
     errors = {name: np.abs((want[name] - got[name]).mean(axis=0)).max() for name in outputs}
     return [float(errors[name] / np.abs(want[name].mean(axis=0)).max()) for name in outputs]
 

@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 from edgecnn.graph.graph import Graph, with_batch
 from edgecnn.graph.session import inference_session
 from edgecnn.names import INPUT, OUTPUT
-from edgecnn.quant.lower.profiles import OPENVINO
+from edgecnn.quant.lower.profiles import REFINEMENT
 from edgecnn.quant.lower.qdq import lower
 from edgecnn.quant.segments import Segment, segments
 from edgecnn.quant.table import QuantizerTable
@@ -20,7 +20,7 @@ name_each = pytest.mark.parametrize("name", ["mobilenetv2", "mobilenetv3_small",
 
 
 def cut(graph: Graph, table: QuantizerTable) -> tuple[Graph, list[Segment]]:
-    lowered = lower(graph, table, OPENVINO)
+    lowered = lower(graph, table, REFINEMENT)
     return lowered, list(segments(lowered, {layer.node for layer in table.layers}))
 
 
