@@ -91,7 +91,7 @@ def climb(
     refining = refinement_images(graph, observing, how)
     judge = _Judge(graph, judging, profile)
 
-    with progress.stage("calibrate", len(images)):
+    with progress.stage("calibrate", len(observing)):
         candidate, histograms = _min_max(graph, observing, judging, how, progress.advance)
     judge.consider("min-max", candidate)
 
@@ -106,7 +106,7 @@ def climb(
         with progress.stage("equalize"):
             other = equalize(graph, np.array_split(refining, -(-len(refining) // BATCH)))
         if other.sha256 != graph.sha256:
-            with progress.stage("calibrate", len(images)):
+            with progress.stage("calibrate", len(observing)):
                 candidate, histograms = _min_max(other, observing, judging, how, progress.advance)
             if any(chosen.method != MIN_MAX for chosen in judge.best.ranges.values()):
                 with progress.stage("search ranges", len(histograms)):
