@@ -30,7 +30,8 @@ from edgecnn.quant.table import QuantizerTable, make_table
 from edgecnn.recipe import Preprocess
 
 MOST_HELD_OUT = 256  # images that judge rungs
-SEARCH_IMAGES = 32  # of those, that try ranges
+SEARCH_IMAGES = 32  # of those, that try ranges, or as many as make
+SEARCH_PIXELS = 2**19
 
 
 @dataclass(frozen=True)
@@ -172,7 +173,8 @@ def _searched(
     candidate: _Candidate, histograms: dict[str, Histogram], judging: Float, on_tensor: Callable[[], None]
 ) -> _Candidate:
     placement = place(candidate.graph)
-    some = judging[:: -(-len(judging) // SEARCH_IMAGES)]
+    count = min(SEARCH_IMAGES, max(1, SEARCH_PIXELS // judging[0, 0].size))
+    some = judging[:: -(-len(judging) // count)]
     found = search_ranges(candidate.graph, placement, histograms, candidate.ranges, some, on_tensor)
     return _Candidate(candidate.graph, found, _table(candidate.graph, placement, found))
 

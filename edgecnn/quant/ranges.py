@@ -28,6 +28,7 @@ if TYPE_CHECKING:
 
 MIN_MAX = "min-max"
 CHUNK = 32  # images at a time
+SCREENING = 8  # images that say which tensors matter at all
 MATTERS = 0.01  # of all tensors' divergence together; one below it keeps min-max
 BETTER = 0.9  # of min-max's divergence, before its guarantee to cut off nothing is given up
 
@@ -65,20 +66,22 @@ def search_ranges(
     """
     want = _run(inference_session(with_batch(graph, None).content), images, {})
     chosen = dict(widest)
-    alone: dict[str, dict[str, float]] = {}
+    few = slice(None, None, -(-len(images) // SCREENING))  # enough to see which tensors matter
+    alone: dict[str, float] = {}
     for name in histograms:
         # What only a runtime with INT8-to-INT8 kernels quantizes is not tried: its range is of little weight.
         if placement.roles[name] & {Role.INPUT, Role.SKIP}:
-            alone[name] = _divergences(graph, placement, name, {MIN_MAX: widest[name].range}, images, want)
+            tried = _divergences(graph, placement, name, {MIN_MAX: widest[name].range}, images[few], want[few])
+            alone[name] = tried[MIN_MAX]
         on_tensor()
-    total = sum(found[MIN_MAX] for found in alone.values())
-    for name, found in alone.items():
-        if found[MIN_MAX] < MATTERS * total:
+    total = sum(alone.values())
+    for name, divergence in alone.items():
+        if divergence < MATTERS * total:
             continue
-        ranges = {method: r for method, r in candidates(histograms[name]).items() if method != MIN_MAX}
+        ranges = candidates(histograms[name]) | {MIN_MAX: widest[name].range}
         tried = _divergences(graph, placement, name, ranges, images, want)
-        best = min(tried, key=tried.__getitem__, default=MIN_MAX)
-        if best != MIN_MAX and tried[best] < BETTER * found[MIN_MAX]:
+        best = min(tried, key=tried.__getitem__)
+        if tried[best] < BETTER * tried[MIN_MAX]:
             chosen[name] = Chosen(best, ranges[best])
     return chosen
 
