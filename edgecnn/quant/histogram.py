@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from edgecnn.quant.calibrate import Range
 from edgecnn.quant.table import LEVELS, Float
 
+MIN_MAX = "min-max"
 BINS = 4096  # half of them below zero
 SAMPLE = 2**16  # values of a batch that are counted; its smallest and largest are always seen
 SHRINKAGE = np.linspace(0.3, 1.0, 36)  # of either end of the range, for the search of the smallest squared error
@@ -67,7 +68,7 @@ def candidates(histogram: Histogram) -> dict[str, Range]:
     """Ranges by the method that finds them; ``min-max`` always, others where they differ from it."""
     widest = _with_zero(histogram.extremes)
     found = {
-        "min-max": widest,
+        MIN_MAX: widest,
         "moving average": _within(histogram.average, widest),
         "99.99 %": _within(percentile(histogram, 1e-4), widest),
         "99.9 %": _within(percentile(histogram, 1e-3), widest),

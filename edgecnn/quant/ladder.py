@@ -21,10 +21,10 @@ from edgecnn.parity import compare
 from edgecnn.progress import Progress
 from edgecnn.quant.calibrate import BATCH, observe_ranges, wider
 from edgecnn.quant.equalize import equalize
-from edgecnn.quant.histogram import Histogram
+from edgecnn.quant.histogram import MIN_MAX, Histogram
 from edgecnn.quant.lower.qdq import Profile, lower
 from edgecnn.quant.placement import Placement, place
-from edgecnn.quant.ranges import MIN_MAX, Chosen, observe_histograms, search_ranges
+from edgecnn.quant.ranges import Chosen, observe_histograms, search_ranges
 from edgecnn.quant.refine import refine, refinement_images
 from edgecnn.quant.table import QuantizerTable, make_table
 from edgecnn.recipe import Preprocess
@@ -94,7 +94,7 @@ def climb(
 
     with progress.stage("calibrate", len(observing)):
         candidate, histograms = _min_max(graph, observing, judging, how, progress.advance)
-    judge.consider("min-max", candidate)
+    judge.consider(MIN_MAX, candidate)
 
     with progress.stage("search ranges", len(histograms)):
         candidate = _searched(candidate, histograms, judging, progress.advance)

@@ -18,7 +18,7 @@ from edgecnn.graph.session import inference_session
 from edgecnn.names import INPUT, OUTPUT
 from edgecnn.parity import compare
 from edgecnn.quant.calibrate import Range, observe_values
-from edgecnn.quant.histogram import Histogram, candidates
+from edgecnn.quant.histogram import MIN_MAX, Histogram, candidates
 from edgecnn.quant.lower.qdq import activation_pair
 from edgecnn.quant.placement import Placement, Role, skip_input
 from edgecnn.quant.table import ActivationQuantizer, Float, activation_quantizer
@@ -26,7 +26,7 @@ from edgecnn.quant.table import ActivationQuantizer, Float, activation_quantizer
 if TYPE_CHECKING:
     import onnxruntime
 
-MIN_MAX = "min-max"
+
 CHUNK = 32  # images at a time
 SCREENING = 8  # images that say which tensors matter at all
 MATTERS = 0.01  # of all tensors' divergence together; one below it keeps min-max

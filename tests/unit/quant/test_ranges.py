@@ -7,9 +7,9 @@ import pytest
 
 from edgecnn.graph.graph import Graph
 from edgecnn.quant.calibrate import Range
-from edgecnn.quant.histogram import Histogram
+from edgecnn.quant.histogram import MIN_MAX, Histogram
 from edgecnn.quant.placement import Placement, Role, place
-from edgecnn.quant.ranges import MIN_MAX, Chosen, observe_histograms, search_ranges
+from edgecnn.quant.ranges import Chosen, observe_histograms, search_ranges
 from edgecnn.quant.table import Float
 
 TinyGraph = Callable[..., Graph]
