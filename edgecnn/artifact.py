@@ -11,6 +11,7 @@ import hashlib
 import json
 import os
 import re
+import stat
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -164,9 +165,9 @@ def reserve(folder: Path, force: bool) -> Iterator[None]:
     """
     if folder.is_symlink():
         raise StorageError(f"{folder}: is a symbolic link; name the folder itself")
-    if folder.exists() and not folder.is_dir():
-        raise StorageError(f"{folder}: is a file; name a folder with --out")
-    if folder.exists():
+    with contextlib.suppress(FileNotFoundError, NotADirectoryError):  # or no longer there: others remove what they made
+        if not stat.S_ISDIR(folder.stat().st_mode):
+            raise StorageError(f"{folder}: is a file; name a folder with --out")
         _check_occupied(folder, force)
     made = _make(folder)
     with _lock(folder):
@@ -197,11 +198,10 @@ def _lock(folder: Path) -> Iterator[None]:
         BusyError: another process holds it, or removed it meanwhile.
         StorageError: it cannot be locked.
     """
-    busy = f"{folder}: another process is writing there; run again when it is done"
     try:
         descriptor = os.open(folder, os.O_RDONLY)
     except FileNotFoundError as error:
-        raise BusyError(busy) from error
+        raise BusyError(_busy(folder)) from error
     except OSError as error:
         raise StorageError(f"{folder}: cannot be opened ({error.strerror}); name another with --out") from error
     try:
@@ -210,14 +210,18 @@ def _lock(folder: Path) -> Iterator[None]:
             # Between opening and locking it may have been removed, and made again.
             held = os.path.samestat(os.fstat(descriptor), folder.stat())
         except (BlockingIOError, FileNotFoundError) as error:
-            raise BusyError(busy) from error
+            raise BusyError(_busy(folder)) from error
         except OSError as error:
             raise StorageError(f"{folder}: cannot be locked ({error.strerror}); name another with --out") from error
         if not held:
-            raise BusyError(busy)
+            raise BusyError(_busy(folder))
         yield
     finally:
         os.close(descriptor)
+
+
+def _busy(folder: Path) -> str:
+    return f"{folder}: another process is writing there; run again when it is done"
 
 
 def _check_occupied(folder: Path, force: bool) -> None:
@@ -249,6 +253,8 @@ def _make(folder: Path) -> list[Path]:
                 with contextlib.suppress(FileExistsError):  # another process was faster
                     path.mkdir()
                     made.append(path)
+    except FileNotFoundError as error:
+        raise BusyError(_busy(folder)) from error  # its parent was there a moment ago
     except OSError as error:
         raise StorageError(f"{folder}: cannot be made ({error.strerror}); name another with --out") from error
     return made

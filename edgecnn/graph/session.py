@@ -1,5 +1,6 @@
 """ONNX Runtime as the plain executor of graphs: for calibration, for parity, and behind the target of that name."""
 
+import os
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -28,6 +29,8 @@ def inference_session(
     Raises:
         BuildError: ONNX Runtime refuses the model.
     """
+    # Its recent versions report their use to their makers from the import on, which nobody asked for.
+    os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")
     import onnxruntime
 
     options = onnxruntime.SessionOptions()
