@@ -15,8 +15,8 @@ from edgecnn.data.preprocess import Float
 from edgecnn.data.sets import ImageSet
 from edgecnn.data.split import hold_block, spread
 from edgecnn.graph.graph import Graph, with_batch
-from edgecnn.graph.session import inference_session
-from edgecnn.names import EFFORTS, INPUT, OUTPUT
+from edgecnn.graph.session import inference_session, logits
+from edgecnn.names import EFFORTS
 from edgecnn.parity import compare
 from edgecnn.progress import Progress
 from edgecnn.quant.calibrate import BATCH, observe_ranges, wider
@@ -31,7 +31,7 @@ from edgecnn.recipe import Preprocess
 
 MOST_HELD_OUT = 256  # images that judge rungs
 SEARCH_IMAGES = 32  # of those, that try ranges, or as many as make
-SEARCH_PIXELS = 2**19
+SEARCH_PIXELS = 8 * 224**2
 
 
 @dataclass(frozen=True)
@@ -191,6 +191,4 @@ def _table(graph: Graph, placement: Placement, ranges: dict[str, Chosen]) -> Qua
 
 def _logits(graph: Graph, images: Float) -> Float:
     """Of a graph, its integers computed in float: kernels that round otherwise are not what is judged here."""
-    session = inference_session(with_batch(graph, None).content, int8_kernels=False)
-    chunks = np.array_split(images, -(-len(images) // BATCH))
-    return np.concatenate([session.run([OUTPUT], {INPUT: chunk})[0] for chunk in chunks])
+    return logits(inference_session(with_batch(graph, None).content, int8_kernels=False), images)
