@@ -21,7 +21,7 @@ from edgecnn.parity import compare
 from edgecnn.progress import Progress
 from edgecnn.quant.calibrate import BATCH, observe_ranges, wider
 from edgecnn.quant.equalize import equalize
-from edgecnn.quant.histogram import MIN_MAX, Histogram
+from edgecnn.quant.histogram import MIN_MAX, Histogram, candidates
 from edgecnn.quant.lower.qdq import Profile, lower
 from edgecnn.quant.placement import Placement, place
 from edgecnn.quant.ranges import Chosen, observe_histograms, search_ranges
@@ -109,9 +109,7 @@ def climb(
         if other.sha256 != graph.sha256:
             with progress.stage("calibrate", len(observing)):
                 candidate, histograms = _min_max(other, observing, judging, how, progress.advance)
-            if any(chosen.method != MIN_MAX for chosen in judge.best.ranges.values()):
-                with progress.stage("search ranges", len(histograms)):
-                    candidate = _searched(candidate, histograms, judging, progress.advance)
+            candidate = _by_methods(candidate, histograms, judge.best.ranges)
             judge.consider("equalization", _refined(candidate, refining, progress))
     return Climbed(judge.best.graph, profile.kept(judge.best.table), tuple(judge.rungs))
 
@@ -177,6 +175,16 @@ def _searched(
     some = judging[:: -(-len(judging) // count)]
     found = search_ranges(candidate.graph, placement, histograms, candidate.ranges, some, on_tensor)
     return _Candidate(candidate.graph, found, _table(candidate.graph, placement, found))
+
+
+def _by_methods(candidate: _Candidate, histograms: dict[str, Histogram], chosen: dict[str, Chosen]) -> _Candidate:
+    """The ranges that the methods chosen for the same tensors find now."""
+    ranges = dict(candidate.ranges)
+    for name, choice in chosen.items():
+        found = candidates(histograms[name])
+        if choice.method != MIN_MAX and choice.method in found:
+            ranges[name] = Chosen(choice.method, found[choice.method])
+    return _Candidate(candidate.graph, ranges, _table(candidate.graph, place(candidate.graph), ranges))
 
 
 def _refined(candidate: _Candidate, images: Float, progress: Progress) -> _Candidate:

@@ -24,7 +24,7 @@ from edgecnn.quant.lower.qdq import activation_pair
 from edgecnn.quant.placement import Placement, Role, skip_input
 from edgecnn.quant.table import ActivationQuantizer, Float, activation_quantizer
 
-SCREENING = 8  # images that say which tensors matter at all
+SCREENING = 4  # images that say which tensors matter at all
 MATTERS = 0.01  # of all tensors' divergence together; one below it keeps min-max
 BETTER = 0.9  # of min-max's divergence, before its guarantee to cut off nothing is given up
 
