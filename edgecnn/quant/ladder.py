@@ -1,12 +1,13 @@
 """The ladder: each rung is one more means against lost accuracy, and stays only if images held out say that it helps.
 
 1. placement and min-max ranges, per-channel weights; 2. the range of each tensor; 3. second-order rounding and bias
-correction; 4. equalization. ``fast`` climbs the first three, ``balanced`` all.
+correction; 4. equalization; 5. float layers, where they cost hardly any time. ``fast`` climbs the first three,
+``balanced`` all.
 """
 
 import time
 from collections.abc import Callable
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -15,20 +16,25 @@ from edgecnn.data.preprocess import Float
 from edgecnn.data.sets import ImageSet
 from edgecnn.data.split import hold_block, spread
 from edgecnn.graph.graph import Graph, with_batch
+from edgecnn.graph.macs import layer_macs
 from edgecnn.graph.session import inference_session, logits
 from edgecnn.names import EFFORTS
 from edgecnn.parity import compare
 from edgecnn.progress import Progress
-from edgecnn.quant.calibrate import BATCH, observe_ranges, wider
+from edgecnn.quant.calibrate import BATCH, Range, observe_ranges, wider
 from edgecnn.quant.equalize import equalize
 from edgecnn.quant.histogram import MIN_MAX, Histogram, candidates
+from edgecnn.quant.islands import float_islands, sensitivities
 from edgecnn.quant.lower.qdq import Profile, lower
-from edgecnn.quant.placement import Placement, place
+from edgecnn.quant.pixels import PIXELS, on_pixel_grid
+from edgecnn.quant.placement import Placement, Role, place
 from edgecnn.quant.ranges import Chosen, observe_histograms, search_ranges
 from edgecnn.quant.refine import refine, refinement_images
+from edgecnn.quant.switches import Switches
 from edgecnn.quant.table import QuantizerTable, make_table
 from edgecnn.recipe import Preprocess
 
+REFINED, EQUALIZED, FLOAT_LAYERS = "rounding and bias", "equalization", "float layers"
 MOST_HELD_OUT = 256  # images that judge rungs
 SEARCH_IMAGES = 32  # of those, that try ranges, or as many as make
 SEARCH_PIXELS = 8 * 224**2
@@ -91,9 +97,10 @@ def climb(
     judging = np.concatenate(list(spread(held_out, MOST_HELD_OUT).batches(how, BATCH)))
     refining = refinement_images(graph, observing, how)
     judge = _Judge(graph, judging, profile)
+    graph, exact = on_pixel_grid(graph, how)
 
     with progress.stage("calibrate", len(observing)):
-        candidate, histograms = _min_max(graph, observing, judging, how, progress.advance)
+        candidate, histograms = _min_max(graph, exact, observing, judging, how, progress.advance)
     judge.consider(MIN_MAX, candidate)
 
     with progress.stage("search ranges", len(histograms)):
@@ -101,16 +108,21 @@ def climb(
     judge.consider("range search", candidate)
 
     candidate = _refined(judge.best, refining, progress)
-    judge.consider("rounding and bias", candidate)
+    judge.consider(REFINED, candidate)
 
     if effort != EFFORTS[0]:
         with progress.stage("equalize"):
             other = equalize(graph, np.array_split(refining, -(-len(refining) // BATCH)))
         if other.sha256 != graph.sha256:
             with progress.stage("calibrate", len(observing)):
-                candidate, histograms = _min_max(other, observing, judging, how, progress.advance)
+                candidate, histograms = _min_max(other, exact, observing, judging, how, progress.advance)
             candidate = _by_methods(candidate, histograms, judge.best.ranges)
-            judge.consider("equalization", _refined(candidate, refining, progress))
+            judge.consider(EQUALIZED, _refined(candidate, refining, progress))
+        candidate = _with_islands(judge.best, judging)
+        if candidate.table is not judge.best.table:
+            if judge.refined:
+                candidate = _refined(candidate, refining, progress)
+            judge.consider(FLOAT_LAYERS, candidate)
     return Climbed(judge.best.graph, profile.kept(judge.best.table), tuple(judge.rungs))
 
 
@@ -119,6 +131,7 @@ class _Judge:
 
     def __init__(self, graph: Graph, images: Float, profile: Profile) -> None:
         self.rungs: list[Rung] = []
+        self.refined = False  # whether the best has refined weights and biases
         self._images, self._profile = images, profile
         self._want = _logits(graph, images)
         self._best: tuple[float, _Candidate] | None = None
@@ -135,6 +148,7 @@ class _Judge:
         kept = self._best is None or parity.kl < self._best[0]
         if kept:
             self._best = (parity.kl, candidate)
+            self.refined = self.refined or name in (REFINED, EQUALIZED)
         methods = [candidate.ranges[tensor].method for tensor in table.activations]
         int8 = {layer.node for layer in table.layers}
         now = time.monotonic()
@@ -155,15 +169,24 @@ class _Judge:
 
 
 def _min_max(
-    graph: Graph, observing: ImageSet, judging: Float, how: Preprocess, on_images: Callable[[int], None]
+    graph: Graph,
+    exact: dict[str, Range],
+    observing: ImageSet,
+    judging: Float,
+    how: Preprocess,
+    on_images: Callable[[int], None],
 ) -> tuple[_Candidate, dict[str, Histogram]]:
-    """The whole range of every image: held-out ones may widen it, for it shall cut off nothing."""
+    """The whole range of every image: held-out ones may widen it, for it shall cut off nothing.
+
+    Args:
+        exact: ranges that are known and need no images.
+    """
     placement = place(graph)
     histograms = observe_histograms(graph, placement, observing.batches(how, BATCH, on_images))
     held_out = observe_ranges(graph, placement.roles, np.array_split(judging, -(-len(judging) // BATCH)))
     ranges = {
         name: Chosen(MIN_MAX, wider(histogram.extremes, held_out[name])) for name, histogram in histograms.items()
-    }
+    } | {name: Chosen(PIXELS, found) for name, found in exact.items()}
     return _Candidate(graph, ranges, _table(graph, placement, ranges)), histograms
 
 
@@ -171,10 +194,22 @@ def _searched(
     candidate: _Candidate, histograms: dict[str, Histogram], judging: Float, on_tensor: Callable[[], None]
 ) -> _Candidate:
     placement = place(candidate.graph)
-    count = min(SEARCH_IMAGES, max(1, SEARCH_PIXELS // judging[0, 0].size))
-    some = judging[:: -(-len(judging) // count)]
-    found = search_ranges(candidate.graph, placement, histograms, candidate.ranges, some, on_tensor)
+    found = search_ranges(candidate.graph, placement, histograms, candidate.ranges, _some(judging), on_tensor)
     return _Candidate(candidate.graph, found, _table(candidate.graph, placement, found))
+
+
+def _some(judging: Float) -> Float:
+    """Those of the held-out images that tensors are quantized alone on."""
+    count = min(SEARCH_IMAGES, max(1, SEARCH_PIXELS // judging[0, 0].size))
+    return judging[:: -(-len(judging) // count)]
+
+
+def _with_islands(candidate: _Candidate, judging: Float) -> _Candidate:
+    """The candidate with its costliest small layers in float, or as it is."""
+    switches = Switches(candidate.graph, place(candidate.graph), {Role.INPUT}, _some(judging))
+    ranges = {name: chosen.range for name, chosen in candidate.ranges.items()}
+    islands = float_islands(sensitivities(switches, ranges), candidate.table, layer_macs(candidate.graph))
+    return replace(candidate, table=candidate.table.without(islands)) if islands else candidate
 
 
 def _by_methods(candidate: _Candidate, histograms: dict[str, Histogram], chosen: dict[str, Chosen]) -> _Candidate:

@@ -12,6 +12,7 @@ from edgecnn.progress import Progress
 from edgecnn.quant.ladder import Climbed, climb
 from edgecnn.quant.lower.profiles import ONNXRUNTIME, OPENVINO
 from edgecnn.quant.lower.qdq import Profile
+from edgecnn.quant.pixels import on_pixel_grid
 from edgecnn.quant.placement import place
 from edgecnn.recipe import Preprocess
 
@@ -36,7 +37,7 @@ def climbed(tiny_graph: TinyGraph, photos: Path) -> Callable[[str, Profile], Cli
 def test_each_effort_climbs_its_rungs(climbed: Callable[..., Climbed]) -> None:
     fast, balanced = ([rung.name for rung in climbed(effort).rungs] for effort in ("fast", "balanced"))
     assert fast == ["min-max", "range search", "rounding and bias"]
-    assert balanced == [*fast, "equalization"]
+    assert balanced == [*fast, "equalization", "float layers"]
 
 
 def test_a_rung_is_kept_if_it_is_better_than_the_one_kept_before(climbed: Callable[..., Climbed]) -> None:
@@ -55,7 +56,14 @@ def test_evidence_names_ranges_and_float_layers(climbed: Callable[..., Climbed],
         found = climbed("fast", profile)
         for rung in found.rungs:
             assert set(rung.float_layers) == floating
-        assert found.rungs[0].ranges.keys() == {"min-max"}
+        assert found.rungs[0].ranges.keys() == {"min-max", "pixels"}
+
+
+def test_float_layers_are_those_that_the_table_is_without(climbed: Callable[..., Climbed]) -> None:
+    found = climbed()
+    kept = [rung for rung in found.rungs if rung.kept][-1]
+    assert found.rungs[-1].float_layers
+    assert set(kept.float_layers) == set(place(found.graph).layers) - {layer.node for layer in found.table.layers}
 
 
 def test_manifest_rows_have_no_clock_and_six_digits(climbed: Callable[..., Climbed]) -> None:
@@ -74,5 +82,5 @@ def test_the_table_holds_the_layers_that_the_runtime_runs_in_int8(
     layers, gates = set(place(tiny_graph()).layers), place(tiny_graph()).gates
     for profile, wanted in ((OPENVINO, layers), (ONNXRUNTIME, layers - gates)):
         found = climbed("fast", profile)
-        assert found.graph.content == tiny_graph().content
+        assert found.graph.content == on_pixel_grid(tiny_graph(), HOW)[0].content
         assert {layer.node for layer in found.table.layers} == wanted

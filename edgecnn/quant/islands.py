@@ -1,0 +1,39 @@
+"""Float islands: the few layers whose input's eight bits cost the most accuracy, and which hardly count in the work.
+
+A first depthwise layer cannot average the rounding of its input over channels, and everything behind it inherits that
+(selective quantization, e.g. Wu et al. 2020, arXiv 2004.09602, section 6.1). How much a tensor costs is measured, by
+quantizing it alone; the errors of different tensors add up.
+"""
+
+from collections.abc import Mapping
+
+from edgecnn.quant.calibrate import Range
+from edgecnn.quant.switches import Switches
+from edgecnn.quant.table import QuantizerTable
+
+WORTH = 0.05  # of all tensors' divergence together; what costs less stays INT8
+BUDGET = 0.025  # of the network's multiply-accumulates, in float
+
+
+def sensitivities(switches: Switches, ranges: Mapping[str, Range]) -> dict[str, float]:
+    """KL divergence of the logits, nats, that each tensor's quantizer costs alone."""
+    return {name: switches.divergence(name, ranges[name]) for name in switches.tensors}
+
+
+def float_islands(sensitivity: Mapping[str, float], table: QuantizerTable, macs: Mapping[str, int]) -> tuple[str, ...]:
+    """Layers to leave in float: readers of the costliest tensors, as many as the budget allows.
+
+    Args:
+        sensitivity: of tensors that layers read.
+        macs: multiply-accumulates of every layer.
+    """
+    total = sum(sensitivity.values())
+    left = BUDGET * sum(macs.values())
+    chosen: list[str] = []
+    for tensor in sorted(sensitivity, key=lambda name: (-sensitivity[name], name)):
+        readers = [layer.node for layer in table.layers if layer.input == tensor]
+        cost = sum(macs[node] for node in readers)
+        if sensitivity[tensor] >= WORTH * total and cost <= left:
+            chosen += readers
+            left -= cost
+    return tuple(chosen)

@@ -1,0 +1,68 @@
+"""Which layers stay float: costly ones first, inside a budget of work, and none that cost nothing."""
+
+from collections.abc import Callable
+
+import numpy as np
+import pytest
+
+from edgecnn.graph.graph import Graph
+from edgecnn.graph.macs import layer_macs
+from edgecnn.quant.calibrate import observe_ranges
+from edgecnn.quant.islands import BUDGET, float_islands, sensitivities
+from edgecnn.quant.placement import Role, place
+from edgecnn.quant.switches import Switches
+from edgecnn.quant.table import QuantizerTable, make_table
+
+TinyGraph = Callable[..., Graph]
+IMAGES = np.random.default_rng(0).normal(0, 1, (8, 3, 32, 32)).astype(np.float32)
+
+
+@pytest.fixture(scope="module")
+def graph(tiny_graph: TinyGraph) -> Graph:
+    return tiny_graph()
+
+
+@pytest.fixture(scope="module")
+def table(graph: Graph) -> QuantizerTable:
+    placement = place(graph)
+    return make_table(graph, placement, observe_ranges(graph, placement.roles, [IMAGES]))
+
+
+def test_a_tensor_with_a_coarse_range_is_the_costliest(graph: Graph) -> None:
+    placement = place(graph)
+    switches = Switches(graph, placement, {Role.INPUT}, IMAGES)
+    ranges = observe_ranges(graph, placement.roles, [IMAGES])
+    fine = sensitivities(switches, ranges)
+    tensor = sorted(fine, key=fine.__getitem__)[-2]
+    coarse = ranges | {tensor: ranges[tensor]._replace(high=ranges[tensor].high * 50)}
+    assert set(fine) == {name for name, roles in placement.roles.items() if Role.INPUT in roles}
+    assert all(value >= 0 for value in fine.values())
+    found = sensitivities(switches, coarse)
+    assert max(found, key=found.__getitem__) == tensor
+    assert {name: value for name, value in found.items() if name != tensor} == {
+        name: value for name, value in fine.items() if name != tensor
+    }
+
+
+def test_the_costliest_layer_is_float_where_the_budget_allows_it(graph: Graph, table: QuantizerTable) -> None:
+    macs = layer_macs(graph)
+    least = min(table.layers, key=lambda layer: macs[layer.node])
+    most = max(table.layers, key=lambda layer: macs[layer.node])
+    assert macs[most.node] > BUDGET * sum(macs.values()) > macs[least.node]
+    cost = {layer.input: 0.0 for layer in table.layers}
+    assert float_islands(cost | {least.input: 1.0, most.input: 2.0}, table, macs) == tuple(
+        layer.node for layer in table.layers if layer.input == least.input
+    )
+
+
+def test_no_layer_is_float_where_all_cost_alike(graph: Graph, table: QuantizerTable) -> None:
+    assert len(table.layers) > 20  # so that each is under a twentieth
+    assert float_islands({layer.input: 1.0 for layer in table.layers}, table, layer_macs(graph)) == ()
+
+
+def test_islands_together_stay_inside_the_budget(graph: Graph, table: QuantizerTable) -> None:
+    macs = layer_macs(graph)
+    small = sorted(table.layers, key=lambda layer: macs[layer.node])[:15]
+    chosen = float_islands({layer.input: 1.0 for layer in small}, table, macs)
+    assert chosen
+    assert sum(macs[node] for node in chosen) <= BUDGET * sum(macs.values())
