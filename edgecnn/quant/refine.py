@@ -59,6 +59,7 @@ def refine(
             bias = corrected_bias(bias, weight, rounded, moments, wanted[node.output[0]])
             weights[layer.weight], biases[layer.bias] = rounded, bias
             constants[f"{layer.weight}/codes"] = numpy_helper.from_array(rounded.codes, f"{layer.weight}/codes")
+            constants[f"{layer.weight}/scale"] = numpy_helper.from_array(rounded.scale, f"{layer.weight}/scale")
             constants[layer.bias] = numpy_helper.from_array(bias, layer.bias)
             on_layer()
         session = inference_session(segment.model(constants), int8_kernels=False)

@@ -72,7 +72,7 @@ def observe_moments(node: onnx.NodeProto, weight: Float, batches: Iterable[Float
 
 
 def round_weights(weight: Float, scale: Float, moments: Moments) -> WeightQuantizer:
-    """A weight rounded for its own quantized input; its scales stay.
+    """A weight rounded for its own quantized input; then each channel's scale is the best one for its codes.
 
     Args:
         weight: (out, in / groups, ...) float32.
@@ -80,12 +80,12 @@ def round_weights(weight: Float, scale: Float, moments: Moments) -> WeightQuanti
         moments: of that input.
     """
     _, groups, columns = moments.means.shape
-    codes = _round(
-        weight.reshape(groups, -1, columns).astype(np.float64),
-        scale.reshape(groups, -1).astype(np.float64),
-        _shrunk(moments),
-    )
-    return WeightQuantizer(codes.reshape(weight.shape).astype(np.int8), scale)
+    grouped = weight.reshape(groups, -1, columns).astype(np.float64)
+    scales = scale.reshape(groups, -1).astype(np.float64)
+    hessian = _shrunk(moments)
+    codes = _round(grouped, scales, hessian)
+    fitted = _fitted(grouped, codes, scales, hessian)
+    return WeightQuantizer(codes.reshape(weight.shape).astype(np.int8), fitted.reshape(-1).astype(np.float32))
 
 
 def _padded(node: onnx.NodeProto, value: Float) -> tuple[Float, tuple[int, int]]:
@@ -157,3 +157,10 @@ def _round(weight: Double, scale: Double, hessian: Double) -> Double:
     result = np.empty_like(codes)
     np.put_along_axis(result, order[:, None], codes, axis=2)
     return result
+
+
+def _fitted(weight: Double, codes: Double, scale: Double, hessian: Double) -> Double:
+    """The scales ``(groups, out)`` with which codes leave the least squared error; a dead channel keeps its own."""
+    along = codes @ hessian
+    power, overlap = (along * codes).sum(axis=2), (along * weight).sum(axis=2)
+    return np.where(power > 0, overlap / np.maximum(power, np.finfo(np.float64).tiny), scale)

@@ -132,3 +132,27 @@ def test_an_input_that_hardly_moves_has_a_covariance_all_the_same() -> None:
     np.testing.assert_allclose(found.covariance * 10_000, want.covariance, atol=2e-3)
     np.testing.assert_allclose(found.means.mean(axis=0), still.mean(axis=(0, 2, 3))[None], rtol=1e-5)
     assert np.linalg.eigvalsh(found.covariance[0]).min() > 0
+
+
+def test_scales_are_the_best_for_their_codes() -> None:
+    weight = normal(16, 32, 1, 1)
+    images = [correlated(400, 32).reshape(400, 32, 1, 1)]
+    moments = observe_moments(conv(), weight, images)
+    rounded = round_weights(weight, nearest(weight).scale, moments)
+
+    def error(scale: Float) -> NDArray[np.float64]:
+        """Of each output channel, its mean apart."""
+        lost = (weight - WeightQuantizer(rounded.codes, scale).real).reshape(16, 32).astype(np.float64)
+        return np.asarray((images[0].reshape(400, 32) @ lost.T).var(axis=0))
+
+    for factor in (0.998, 1.002):
+        assert (error(rounded.scale) < error(rounded.scale * np.float32(factor))).mean() > 0.9
+
+
+def test_a_dead_channel_keeps_its_scale() -> None:
+    weight = normal(4, 8, 1, 1)
+    weight[1] = 0
+    scale = nearest(weight).scale
+    rounded = round_weights(weight, scale, observe_moments(conv(), weight, [correlated(50, 8).reshape(50, 8, 1, 1)]))
+    assert not rounded.codes[1].any()
+    assert rounded.scale[1] == scale[1]
