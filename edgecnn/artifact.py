@@ -19,7 +19,7 @@ from typing import Any
 
 import msgspec
 
-from edgecnn.errors import BusyError, IntegrityError, StorageError
+from edgecnn.errors import BusyError, InputError, IntegrityError, StorageError
 from edgecnn.recipe import Preprocess
 from edgecnn.targets.base import Interface
 
@@ -102,7 +102,7 @@ def load_artifact(folder: Path) -> Artifact:
         # Reading them all here makes a damaged manifest an integrity error, not a surprise later.
         _ = artifact.interface, artifact.preprocess, artifact.labels, manifest["target"], manifest["precision"]
         _ = artifact.layer_macs, artifact.activations, artifact.int8_layers
-    except (KeyError, TypeError, ValueError, msgspec.ValidationError) as error:
+    except (KeyError, TypeError, ValueError, msgspec.ValidationError, InputError) as error:
         raise IntegrityError(f"{path}: {type(error).__name__} {error} in the manifest; export again") from error
     for found_path in folder.iterdir():
         name = found_path.name
