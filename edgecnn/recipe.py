@@ -18,6 +18,7 @@ INTERPOLATIONS = ("bilinear", "bicubic")
 # Smallest standard deviation of pixels scaled to 0..1. A network that reads pixels of 0..255 has mean 0 and std 1/255,
 # and one whose statistics were noted in pixels has a mean of 120: both are slips, for no network here is of that kind.
 SMALLEST_STD = 0.01
+LARGEST_INPUT = 1 / SMALLEST_STD  # magnitude of a normalised value
 
 
 def shipped(folder: str) -> Path:

@@ -1,5 +1,7 @@
 """Which images calibrate and which ones judge: never the same."""
 
+from dataclasses import replace
+
 from edgecnn.data.sets import ImageSet
 from edgecnn.errors import InputError
 
@@ -19,6 +21,7 @@ def keep_apart(images: ImageSet) -> tuple[ImageSet, ImageSet]:
             f"{images.name}: {len(images)} images, at least {MINIMUM} are needed to calibrate; a few hundred are better"
         )
     last = KEPT_APART - 1
+    images = replace(images, calibrates=True)
     return images.take(lambda i: i % KEPT_APART != last), images.take(lambda i: i % KEPT_APART == last)
 
 
