@@ -66,7 +66,12 @@ def describe(
         "precision": plan.precision,
         "calibration": None
         if calibration is None
-        else {"set": Path(calibration.name).name, "n": len(calibration), "sha256": calibration.sha256},
+        else {
+            "set": Path(calibration.name).name,
+            "n": len(calibration),
+            "sha256": calibration.sha256,
+            "note": calibration.note,
+        },
         "quantizer": None
         if climbed is None
         else {

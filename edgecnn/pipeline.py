@@ -107,11 +107,14 @@ def export(request: ExportRequest, progress: Progress | None = None) -> Exported
         from edgecnn.graph.macs import activation_sizes, facts, layer_macs
         from edgecnn.graph.to_onnx import to_onnx
         from edgecnn.models.weights import load_model
+        from edgecnn.quant.norms import check_contrast
 
         with progress.stage("load"):
             loaded = load_model(planned.spec, planned.source, planned.num_classes)
             labels = _labels(planned.data, loaded.num_classes)
             calibration, judging = _images(planned, labels)
+            if calibration is not None:
+                check_contrast(loaded.model, calibration, planned.data.preprocess)
         with progress.stage("export to ONNX"):
             how = planned.data.preprocess
             folded = fold(loaded.model)

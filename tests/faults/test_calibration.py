@@ -9,11 +9,14 @@ import pytest
 from numpy.typing import NDArray
 from onnx import numpy_helper
 from PIL import Image
+from safetensors.torch import save_file
 
 from edgecnn.data.sets import load_set
 from edgecnn.data.split import keep_apart
 from edgecnn.errors import InputError
 from edgecnn.graph.graph import Graph
+from edgecnn.models.registry import find_model
+from edgecnn.models.weights import load_model
 from edgecnn.quant.calibrate import observe_ranges, observe_values
 from edgecnn.quant.equalize import equalize
 from edgecnn.quant.lower.profiles import ONNXRUNTIME, OPENVINO
@@ -150,3 +153,18 @@ def test_F21_a_scale_that_kernels_cannot_use_never_leaves(
     with pytest.raises(InputError, match=r"has the scale \S+, expected a finite one of 1.18e-38 or more") as caught:
         lower(tiny_graph(), replace(table, activations=activations, weights=weights), OPENVINO)
     assert f"tensor {name!r}" in str(caught.value)
+
+
+@pytest.mark.parametrize("factor", [1 / 255, 255])
+def test_F20_weights_that_expect_other_preprocessing_are_refused(
+    refused: Refused, photos: Path, tmp_path: Path, factor: float
+) -> None:
+    """Such as those of a network trained on pixels of 0..255: finite everywhere, and its answers are worthless."""
+    state = load_model(find_model("mobilenetv1"), "random", 10).model.state_dict()
+    state["features.0.0.weight"] *= factor
+    save_file(state, tmp_path / "w.safetensors")
+    arguments = ("--size", "32", "--target", "onnx", "--int8", "--calib", photos, "--out", tmp_path / "out")
+    line = refused(3, "export", "mobilenetv1", "--weights", tmp_path / "w.safetensors", *arguments)
+    assert f"{photos}: these images vary " in line
+    assert "was that on other preprocessing than (pixels / 255 - mean) / std, mean 0.485 0.456 0.406" in line
+    assert not (tmp_path / "out").exists()

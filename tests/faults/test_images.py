@@ -1,6 +1,7 @@
 """Pictures and image sets that cannot be used: one line that names the file, and nothing is ever skipped."""
 
 import io
+import json
 import os
 import struct
 import subprocess
@@ -15,6 +16,7 @@ from PIL import Image
 
 from edgecnn.data.images import read_picture
 from edgecnn.errors import InputError
+from tests.conftest import Command
 from tests.faults.conftest import EXPORT, Refused, powerless
 
 
@@ -127,6 +129,16 @@ def test_F19_too_few_images_are_refused(refused: Refused, images: Path, tmp_path
         (images / f"{index}.jpg").unlink()
     line = refused(3, *EXPORT, "--target", "onnx", "--int8", "--calib", images, "--out", tmp_path / "out")
     assert "7 images, at least 8 are needed to calibrate" in line
+
+
+def test_F19_few_images_are_said_to_be_few(command: Command, images: Path, tmp_path: Path) -> None:
+    out = tmp_path / "out"
+    answer = command(*EXPORT, "--target", "onnx", "--int8", "--effort", "fast", "--calib", images, "--out", out)
+    assert answer.code == 0
+    few = "10 images are few to calibrate on and to judge by; a few hundred are better"
+    assert f"note: {few}\n" in answer.out
+    manifest = json.loads((out / "manifest.json").read_text())
+    assert manifest["calibration"]["note"] == manifest["evidence"]["note"] == few
 
 
 def test_F19_a_missing_folder_is_refused(refused: Refused, artifact: Path, tmp_path: Path) -> None:
