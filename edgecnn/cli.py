@@ -59,7 +59,10 @@ def export(
         str | None, typer.Option(help="builtin, imagenet, random, or a .safetensors or .pth state dict.", metavar="W")
     ] = None,
     calib: Annotated[
-        str | None, typer.Option(help="Folder, CSV file path,label, or set to calibrate on.", metavar="DIR|SET")
+        str | None,
+        typer.Option(
+            help="Folder, CSV file path,label, or set to calibrate on; synthetic needs no data.", metavar="DIR|SET"
+        ),
     ] = None,
     size: Annotated[str | None, typer.Option(help="Input size in pixels.", metavar="N|HxW")] = None,
     num_classes: Annotated[int | None, typer.Option(help="Classes, where the weights do not tell.")] = None,

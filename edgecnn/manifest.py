@@ -71,6 +71,7 @@ def describe(
             "n": len(calibration),
             "sha256": calibration.sha256,
             "note": calibration.note,
+            "synthetic": calibration.synthetic,
         },
         "quantizer": None
         if climbed is None

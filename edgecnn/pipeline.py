@@ -21,6 +21,7 @@ from edgecnn.data.sets import ImageSet, load_set
 from edgecnn.data.split import FLOAT_CHECK, keep_apart, spread
 from edgecnn.errors import ParityError, StorageError, UsageError
 from edgecnn.manifest import describe, status
+from edgecnn.names import SYNTHETIC
 from edgecnn.progress import Progress
 from edgecnn.recipe import Data, Gate, load_labels
 from edgecnn.request import ExportRequest, Plan, plan, with_max_drop
@@ -31,6 +32,8 @@ from edgecnn.verify.reopen import coverage_of, open_session, reopen, torch_stage
 from edgecnn.verify.stages import Stage, Verification, check, check_golden
 
 if TYPE_CHECKING:
+    from torch import nn
+
     from edgecnn.graph.graph import Graph
     from edgecnn.quant.ladder import Climbed, Rung
 
@@ -112,10 +115,11 @@ def export(request: ExportRequest, progress: Progress | None = None) -> Exported
         with progress.stage("load"):
             loaded = load_model(planned.spec, planned.source, planned.num_classes)
             labels = _labels(planned.data, loaded.num_classes)
-            calibration, judging = _images(planned, labels)
+        made = _made(planned, loaded.model, progress)
+        with progress.stage("export to ONNX"):
+            calibration, judging = _images(planned, labels, made)
             if calibration is not None:
                 check_contrast(loaded.model, calibration, planned.data.preprocess)
-        with progress.stage("export to ONNX"):
             how = planned.data.preprocess
             folded = fold(loaded.model)
             graph = _described(to_onnx(folded, 3, how.height, how.width), planned, labels)
@@ -188,7 +192,9 @@ def verify(
     if images is None:
         with progress.stage("check"):
             pairs = read_golden(artifact)
-            verification = check_golden(pairs.logits, session.run_all, pairs.inputs, precision, gate)
+            verification = check_golden(
+                pairs.logits, session.run_all, pairs.inputs, precision, gate, artifact.synthetic
+            )
     else:
         judging = load_set(images, artifact.labels)
         with progress.stage("open the reference"):
@@ -224,13 +230,27 @@ def _labels(data: Data, num_classes: int) -> list[str]:
     return labels if len(labels) == num_classes else [str(index) for index in range(num_classes)]
 
 
-def _images(planned: Plan, labels: list[str]) -> tuple[ImageSet | None, ImageSet]:
-    """What calibrates, if anything, and what judges: the labelled evaluation set, else images kept apart."""
+def _made(planned: Plan, model: "nn.Module", progress: Progress) -> ImageSet | None:
+    """Images from the network alone, where those are asked for."""
+    if planned.calibration != SYNTHETIC:
+        return None
+    from edgecnn.quant.synthetic import IMAGES, synthesise
+
+    with progress.stage("make images", IMAGES):
+        return synthesise(model, planned.data.preprocess, on_images=progress.advance)
+
+
+def _images(planned: Plan, labels: list[str], made: ImageSet | None = None) -> tuple[ImageSet | None, ImageSet]:
+    """What calibrates, if anything, and what judges: the labelled evaluation set, else images kept apart.
+
+    Args:
+        made: synthetic images, instead of those that the plan names.
+    """
     evaluation = planned.data.evaluation
     if planned.calibration is None:
         judging = load_set(evaluation or planned.data.calibration, labels)
         return None, judging if evaluation else spread(judging, FLOAT_CHECK)
-    calibration, kept_apart = keep_apart(load_set(planned.calibration, labels))
+    calibration, kept_apart = keep_apart(load_set(planned.calibration, labels) if made is None else made)
     return calibration, load_set(evaluation, labels) if evaluation else kept_apart
 
 

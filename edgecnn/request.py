@@ -29,6 +29,7 @@ class ExportRequest:
     Args:
         size: (height, width) in pixels.
         batch: images per inference; None is dynamic.
+        calib: folder, CSV file or set to calibrate INT8 on; ``synthetic`` makes images from the network's batch norms.
         max_drop_pp: largest loss of top-1, percentage points.
         effort: of INT8, ``fast`` or ``balanced`` (the default): how far the ladder is climbed.
     """

@@ -37,12 +37,14 @@ class ImageSet:
     Args:
         note: what a user should know of how the set was read, or empty.
         calibrates: pictures of one colour are refused; they say nothing of a network's ranges.
+        synthetic: no camera took them; what is measured on them is graded lower.
     """
 
     name: str
     samples: tuple[Sample, ...]
     note: str = ""
     calibrates: bool = False
+    synthetic: bool = False
 
     @property
     def labelled(self) -> bool:
