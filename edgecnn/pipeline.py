@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from msgspec import structs
 
-from edgecnn.artifact import MANIFEST, NOT_GATED, REJECTED, Artifact, load_artifact, mark, publish, reserve
+from edgecnn.artifact import MANIFEST, NOT_GATED, REJECTED, Artifact, load_artifact, mark, publish, reserve, write_whole
 from edgecnn.data.images import read_picture
 from edgecnn.data.preprocess import preprocess
 from edgecnn.data.sets import ImageSet, load_set
@@ -234,10 +234,11 @@ def _made(planned: Plan, model: "nn.Module", progress: Progress) -> ImageSet | N
     """Images from the network alone, where those are asked for."""
     if planned.calibration != SYNTHETIC:
         return None
-    from edgecnn.quant.synthetic import IMAGES, synthesise
+    from edgecnn.quant.synthetic import image_count, synthesise
 
-    with progress.stage("make images", IMAGES):
-        return synthesise(model, planned.data.preprocess, on_images=progress.advance)
+    how = planned.data.preprocess
+    with progress.stage("make images", image_count(how)):
+        return synthesise(model, how, image_count(how), on_images=progress.advance)
 
 
 def _images(planned: Plan, labels: list[str], made: ImageSet | None = None) -> tuple[ImageSet | None, ImageSet]:
@@ -269,9 +270,20 @@ def _described(graph: "Graph", planned: Plan, labels: list[str]) -> "Graph":
 
 
 def _climbed(graph: "Graph", calibration: ImageSet, planned: Plan, progress: Progress) -> "Climbed":
+    from edgecnn.graph.graph import with_metadata
+    from edgecnn.quant.cache import cache_key, pack, unpack
     from edgecnn.quant.ladder import climb
 
-    return climb(graph, calibration, planned.data.preprocess, planned.effort, planned.target.profile, progress)
+    how, profile, cache = planned.data.preprocess, planned.target.profile, planned.calib_cache
+    key = cache_key(graph, calibration, how, planned.effort, profile.name)
+    if cache is not None and cache.exists():
+        climbed = unpack(cache.read_bytes(), key, cache)
+        described = {entry.key: entry.value for entry in graph.model.metadata_props}
+        return replace(climbed, graph=with_metadata(climbed.graph, described))
+    climbed = climb(graph, calibration, how, planned.effort, profile, progress)
+    if cache is not None:
+        write_whole(cache, pack(climbed, key))
+    return climbed
 
 
 def _lowered(graph: "Graph", climbed: "Climbed | None", planned: Plan) -> "Graph":

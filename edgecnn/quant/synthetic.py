@@ -27,23 +27,29 @@ from edgecnn.names import SYNTHETIC
 from edgecnn.quant.norms import norm_inputs
 from edgecnn.recipe import Preprocess
 
-IMAGES = 64
-STEPS = 100  # of each batch
+STEPS = 60  # of each batch
 LEARNING_RATE = 0.1  # of Adam, in units of a logit of a pixel; a cosine takes it to zero
 BATCH = 32  # images that share their statistics
 PIXELS = 2**19  # of a batch: what bounds memory
 COARSEST = 4  # side of the smallest grid
-THREADS = (
-    1  # always: sums would differ with their number, and pictures with the sums; on maps this small more gain little
-)
+# Large inputs get fewer images, and their first steps go without the finest grid, at a quarter of the price.
+LARGE = 128 * 128  # pixels, from which on an input is large
+IMAGES, LARGE_IMAGES = 64, 32
+COARSE_STEPS = 45
+THREADS = 1  # sums would differ with their number, and pictures with the sums
 
 NOTE = "the images are synthetic, made from the network's batch norms; they say little of real ones"
+
+
+def image_count(how: Preprocess) -> int:
+    """How many pictures are made for an input of this size."""
+    return LARGE_IMAGES if how.height * how.width >= LARGE else IMAGES
 
 
 def synthesise(
     model: nn.Module,
     how: Preprocess,
-    count: int = IMAGES,
+    count: int,
     seed: int = 0,
     on_images: Callable[[int], None] = lambda count: None,
 ) -> ImageSet:
@@ -62,14 +68,14 @@ def synthesise(
         raise InputError(
             f"--calib {SYNTHETIC}: the model has no batch norms to make images from; give real ones, --calib DIR"
         )
-    size = max(1, min(BATCH, PIXELS // (how.height * how.width)))
+    most = max(1, min(BATCH, PIXELS // (how.height * how.width)))
     samples: list[Sample] = []
     with _threads(THREADS):
-        for start in range(0, count, size):
-            generator = torch.Generator().manual_seed(seed * count + start)
-            batch = _optimised(frozen, how, min(size, count - start), generator)
-            samples += [_sample(_framed(picture, how), start + index) for index, picture in enumerate(batch)]
-            on_images(len(batch))
+        generator = torch.Generator().manual_seed(seed)
+        for part in np.array_split(np.arange(count), -(-count // most)):
+            pictures = _optimised(frozen, how, len(part), generator)
+            samples += [_sample(_framed(picture, how), index) for index, picture in zip(part, pictures, strict=True)]
+            on_images(len(part))
     return ImageSet(SYNTHETIC, tuple(samples), NOTE, synthetic=True)
 
 
@@ -79,10 +85,11 @@ def _optimised(model: nn.Module, how: Preprocess, count: int, generator: torch.G
     mean, std = (torch.tensor(value).reshape(3, 1, 1) for value in (how.mean, how.std))
     optimizer = torch.optim.Adam(grids, lr=LEARNING_RATE)
     schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, STEPS)
+    coarse_steps = COARSE_STEPS if how.height * how.width >= LARGE else 0
     with norm_inputs(model) as seen:
-        for _ in range(STEPS):
+        for step in range(STEPS):
             optimizer.zero_grad()
-            model((_pixels(grids) - mean) / std)
+            model((_pixels(grids[:-1] if step < coarse_steps else grids) - mean) / std)
             _mismatch(seen).backward()  # type: ignore[no-untyped-call]
             optimizer.step()
             schedule.step()
