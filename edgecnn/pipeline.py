@@ -252,7 +252,10 @@ def _images(planned: Plan, labels: list[str], made: ImageSet | None = None) -> t
         judging = load_set(evaluation or planned.data.calibration, labels)
         return None, judging if evaluation else spread(judging, FLOAT_CHECK)
     calibration, kept_apart = keep_apart(load_set(planned.calibration, labels) if made is None else made)
-    return calibration, load_set(evaluation, labels) if evaluation else kept_apart
+    if evaluation is None:
+        return calibration, kept_apart
+    kept_apart.check(planned.data.preprocess)  # nothing else reads them, and none of the user's images is skipped
+    return calibration, load_set(evaluation, labels)
 
 
 def _described(graph: "Graph", planned: Plan, labels: list[str]) -> "Graph":

@@ -83,6 +83,15 @@ class ImageSet:
             yield np.stack([self._image(sample, how) for sample in batch])
             on_batch(len(batch))
 
+    def check(self, how: Preprocess) -> None:
+        """Reads every picture once: what is not used shall not hide what cannot be.
+
+        Raises:
+            InputError: as ``batches``.
+        """
+        for sample in self.samples:
+            self._image(sample, how)
+
     def _image(self, sample: Sample, how: Preprocess) -> Float:
         image = preprocess(sample.read(), how)
         if self.calibrates and (image == image[:, :1, :1]).all():

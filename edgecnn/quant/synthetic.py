@@ -5,7 +5,7 @@ Cai et al. 2020, arXiv 2001.00281; Haroush et al. 2020, arXiv 1912.01274). Stati
 together, which keeps them apart from one another: behind a few layers most of the variance lies between images.
 
 An image is the sum of grids from 4×4 to its full size. Single pixels would match the same statistics with fine noise,
-which no photograph has and whose ranges are not a photograph's (measured: see docs/decisions/0008).
+which no photograph has and whose ranges are not a photograph's (measured: see docs/decisions/0011).
 """
 
 import copy

@@ -80,6 +80,16 @@ def test_F16_a_broken_image_stops_calibration(refused: Refused, images: Path, tm
     assert not out.exists()
 
 
+def test_F16_a_broken_image_that_nothing_would_read_is_not_skipped(
+    refused: Refused, images: Path, tmp_path: Path
+) -> None:
+    """Every fifth image is kept apart to judge, which the recipe's labelled set does where there is one."""
+    (images / "4.jpg").write_bytes((images / "4.jpg").read_bytes()[:400])
+    arguments = ("--size", "32", "--target", "onnx", "--int8", "--calib", images, "--out", tmp_path / "out")
+    line = refused(3, "export", "mobilenetv3_small", *arguments)
+    assert f"{images / '4.jpg'}: not a readable JPEG or PNG image (" in line
+
+
 @pytest.mark.parametrize("suffix", ["JPEG", "PNG"])
 def test_F16_random_damage_is_refused_or_decoded(tmp_path: Path, suffix: str) -> None:
     good = encoded(suffix)
