@@ -24,7 +24,7 @@ from edgecnn.data.preprocess import Picture
 from edgecnn.data.sets import ImageSet, Sample
 from edgecnn.errors import InputError
 from edgecnn.names import SYNTHETIC
-from edgecnn.quant.norms import norm_inputs
+from edgecnn.quant.norms import batch_norms, norm_inputs
 from edgecnn.recipe import Preprocess
 
 STEPS = 60  # of each batch
@@ -64,7 +64,7 @@ def synthesise(
         InputError: the model has no batch norms, so that nothing is known of its images.
     """
     frozen = copy.deepcopy(model).requires_grad_(False)
-    if not any(isinstance(module, nn.BatchNorm2d) for module in frozen.modules()):
+    if not batch_norms(frozen):
         raise InputError(
             f"--calib {SYNTHETIC}: the model has no batch norms to make images from; give real ones, --calib DIR"
         )
@@ -86,7 +86,7 @@ def _optimised(model: nn.Module, how: Preprocess, count: int, generator: torch.G
     optimizer = torch.optim.Adam(grids, lr=LEARNING_RATE)
     schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, STEPS)
     coarse_steps = COARSE_STEPS if how.height * how.width >= LARGE else 0
-    with norm_inputs(model) as seen:
+    with norm_inputs(batch_norms(model)) as seen:
         for step in range(STEPS):
             optimizer.zero_grad()
             model((_pixels(grids[:-1] if step < coarse_steps else grids) - mean) / std)

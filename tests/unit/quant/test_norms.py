@@ -10,7 +10,7 @@ from edgecnn.data.sets import load_set
 from edgecnn.errors import InputError
 from edgecnn.models.registry import find_model
 from edgecnn.models.weights import load_model
-from edgecnn.quant.norms import check_contrast, norm_inputs
+from edgecnn.quant.norms import batch_norms, check_contrast, norm_inputs
 from edgecnn.recipe import Preprocess, load_recipe
 
 HOW = Preprocess(32, 32, 1.0, "bilinear", (0.5, 0.5, 0.5), (0.5, 0.5, 0.5))
@@ -27,9 +27,9 @@ def scaled(factor: float, model: str = "mobilenetv3_small", weights: str = "rand
 
 def test_inputs_of_every_norm_are_seen_in_order_and_then_no_more() -> None:
     model = scaled(1.0)
-    with norm_inputs(model) as seen, torch.inference_mode():
+    with norm_inputs(batch_norms(model)) as seen, torch.inference_mode():
         model(torch.zeros(2, 3, 32, 32))
-        assert list(seen) == [module for module in model.modules() if isinstance(module, nn.BatchNorm2d)]
+        assert list(seen) == batch_norms(model) == [m for m in model.modules() if isinstance(m, nn.BatchNorm2d)]
         assert {len(value) for value in seen.values()} == {2}
         before = dict(seen)
     with torch.inference_mode():

@@ -11,7 +11,7 @@ from edgecnn.errors import InputError
 from edgecnn.models.registry import find_model
 from edgecnn.models.weights import load_model, state_sha256
 from edgecnn.quant import synthetic
-from edgecnn.quant.norms import norm_inputs
+from edgecnn.quant.norms import batch_norms, norm_inputs
 from edgecnn.quant.synthetic import image_count, synthesise
 from edgecnn.recipe import Preprocess, load_recipe
 
@@ -35,7 +35,7 @@ def inputs(images: ImageSet) -> Tensor:
 
 def misfit(model: nn.Module, batch: Tensor) -> float:
     """Of batch norms' input deviations from the running ones, the median factor."""
-    with norm_inputs(model) as seen, torch.inference_mode():
+    with norm_inputs(batch_norms(model)) as seen, torch.inference_mode():
         model(batch)
     factors = []
     for norm, value in seen.items():
