@@ -14,7 +14,7 @@ from edgecnn.recipe import Preprocess
 
 CHECKED_IMAGES = 8
 # Ratio of standard deviations. Pixels of 0..255 that were meant to be normalised, or the other way round, are 57 times
-# off with ImageNet's statistics; scaled to 0..1 alone, 4 times; photographs of low contrast, 2 to 3 times.
+# off with ImageNet's statistics; scaled to 0..1 alone, 4 times; images of a third of the contrast, 3 times.
 LARGEST_RATIO = 8.0
 
 
