@@ -19,7 +19,7 @@ from typing import Any
 
 import msgspec
 
-from edgecnn.errors import BusyError, IntegrityError, StorageError
+from edgecnn.errors import BusyError, InputError, IntegrityError, StorageError
 from edgecnn.recipe import Preprocess
 from edgecnn.targets.base import Interface
 
@@ -82,6 +82,11 @@ class Artifact:
         quantizer = self.manifest["quantizer"]
         return [] if quantizer is None else msgspec.convert(quantizer["layers"], list[str])
 
+    @property
+    def synthetic(self) -> bool:
+        """Whether its evidence and its golden pairs come from synthetic images."""
+        return msgspec.convert(self.manifest["evidence"]["images"].get("synthetic", False), bool)
+
     def model_files(self) -> dict[str, Path]:
         """The target's own files by suffix."""
         return {Path(role).suffix: path for role, path in self.files.items() if role.startswith("model.")}
@@ -101,8 +106,8 @@ def load_artifact(folder: Path) -> Artifact:
         artifact = Artifact(folder, manifest, files)
         # Reading them all here makes a damaged manifest an integrity error, not a surprise later.
         _ = artifact.interface, artifact.preprocess, artifact.labels, manifest["target"], manifest["precision"]
-        _ = artifact.layer_macs, artifact.activations, artifact.int8_layers
-    except (KeyError, TypeError, ValueError, msgspec.ValidationError) as error:
+        _ = artifact.layer_macs, artifact.activations, artifact.int8_layers, artifact.synthetic
+    except (KeyError, TypeError, ValueError, AttributeError, msgspec.ValidationError, InputError) as error:
         raise IntegrityError(f"{path}: {type(error).__name__} {error} in the manifest; export again") from error
     for found_path in folder.iterdir():
         name = found_path.name

@@ -59,7 +59,13 @@ def export(
         str | None, typer.Option(help="builtin, imagenet, random, or a .safetensors or .pth state dict.", metavar="W")
     ] = None,
     calib: Annotated[
-        str | None, typer.Option(help="Folder, CSV file path,label, or set to calibrate on.", metavar="DIR|SET")
+        str | None,
+        typer.Option(
+            help="Folder, CSV file path,label, or set to calibrate on; synthetic needs no data.", metavar="DIR|SET"
+        ),
+    ] = None,
+    calib_cache: Annotated[
+        Path | None, typer.Option(help="File that keeps the calibration for the next export.", metavar="FILE")
     ] = None,
     size: Annotated[str | None, typer.Option(help="Input size in pixels.", metavar="N|HxW")] = None,
     num_classes: Annotated[int | None, typer.Option(help="Classes, where the weights do not tell.")] = None,
@@ -80,6 +86,8 @@ def export(
         raise UsageError("--batch and --dynamic-batch contradict each other; give one")
     if len(set(target)) < len(target):
         raise UsageError(f"--target {' --target '.join(target)} names one target twice; give each once")
+    if calib_cache is not None and len(target) > 1:
+        raise UsageError("--calib-cache keeps the calibration of one target; give one --target")
     chosen = _precision(fp32, fp16, int8, precision)
     dimensions = _size(size)
     from edgecnn.console import print_exported, watching
@@ -94,6 +102,7 @@ def export(
             precision=chosen,
             weights=weights,
             calib=calib,
+            calib_cache=calib_cache,
             size=dimensions,
             num_classes=num_classes,
             batch=1 if batch is None and not dynamic_batch else batch,

@@ -85,6 +85,9 @@ def print_exported(exported: Exported) -> None:
     manifest = exported.artifact.manifest
     if exported.rungs:
         print_rungs(exported.rungs)
+    note = (manifest["calibration"] or {}).get("note", "")
+    if note and note != exported.verification.note:
+        out.print(f"calibration: {_shown(note)}")
     print_verification(exported.verification)
     size = sum(entry["size_bytes"] for entry in manifest["files"] if entry["role"].startswith("model."))
     seconds = sum(exported.elapsed_s.values())

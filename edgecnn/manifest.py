@@ -66,7 +66,13 @@ def describe(
         "precision": plan.precision,
         "calibration": None
         if calibration is None
-        else {"set": Path(calibration.name).name, "n": len(calibration), "sha256": calibration.sha256},
+        else {
+            "set": Path(calibration.name).name,
+            "n": len(calibration),
+            "sha256": calibration.sha256,
+            "note": calibration.note,
+            "synthetic": calibration.synthetic,
+        },
         "quantizer": None
         if climbed is None
         else {

@@ -14,13 +14,14 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from msgspec import structs
 
-from edgecnn.artifact import MANIFEST, NOT_GATED, REJECTED, Artifact, load_artifact, mark, publish, reserve
+from edgecnn.artifact import MANIFEST, NOT_GATED, REJECTED, Artifact, load_artifact, mark, publish, reserve, write_whole
 from edgecnn.data.images import read_picture
 from edgecnn.data.preprocess import preprocess
 from edgecnn.data.sets import ImageSet, load_set
 from edgecnn.data.split import FLOAT_CHECK, keep_apart, spread
 from edgecnn.errors import ParityError, StorageError, UsageError
 from edgecnn.manifest import describe, status
+from edgecnn.names import SYNTHETIC
 from edgecnn.progress import Progress
 from edgecnn.recipe import Data, Gate, load_labels
 from edgecnn.request import ExportRequest, Plan, plan, with_max_drop
@@ -31,6 +32,8 @@ from edgecnn.verify.reopen import coverage_of, open_session, reopen, torch_stage
 from edgecnn.verify.stages import Stage, Verification, check, check_golden
 
 if TYPE_CHECKING:
+    from torch import nn
+
     from edgecnn.graph.graph import Graph
     from edgecnn.quant.ladder import Climbed, Rung
 
@@ -107,12 +110,16 @@ def export(request: ExportRequest, progress: Progress | None = None) -> Exported
         from edgecnn.graph.macs import activation_sizes, facts, layer_macs
         from edgecnn.graph.to_onnx import to_onnx
         from edgecnn.models.weights import load_model
+        from edgecnn.quant.norms import check_contrast
 
         with progress.stage("load"):
             loaded = load_model(planned.spec, planned.source, planned.num_classes)
             labels = _labels(planned.data, loaded.num_classes)
-            calibration, judging = _images(planned, labels)
+        made = _made(planned, loaded.model, progress)
         with progress.stage("export to ONNX"):
+            calibration, judging = _images(planned, labels, made)
+            if calibration is not None:
+                check_contrast(loaded.model, calibration, planned.data.preprocess)
             how = planned.data.preprocess
             folded = fold(loaded.model)
             graph = _described(to_onnx(folded, 3, how.height, how.width), planned, labels)
@@ -185,7 +192,9 @@ def verify(
     if images is None:
         with progress.stage("check"):
             pairs = read_golden(artifact)
-            verification = check_golden(pairs.logits, session.run_all, pairs.inputs, precision, gate)
+            verification = check_golden(
+                pairs.logits, session.run_all, pairs.inputs, precision, gate, artifact.synthetic
+            )
     else:
         judging = load_set(images, artifact.labels)
         with progress.stage("open the reference"):
@@ -221,14 +230,32 @@ def _labels(data: Data, num_classes: int) -> list[str]:
     return labels if len(labels) == num_classes else [str(index) for index in range(num_classes)]
 
 
-def _images(planned: Plan, labels: list[str]) -> tuple[ImageSet | None, ImageSet]:
-    """What calibrates, if anything, and what judges: the labelled evaluation set, else images kept apart."""
+def _made(planned: Plan, model: "nn.Module", progress: Progress) -> ImageSet | None:
+    """Images from the network alone, where those are asked for."""
+    if planned.calibration != SYNTHETIC:
+        return None
+    from edgecnn.quant.synthetic import image_count, synthesise
+
+    how = planned.data.preprocess
+    with progress.stage("make images", image_count(how)):
+        return synthesise(model, how, image_count(how), on_images=progress.advance)
+
+
+def _images(planned: Plan, labels: list[str], made: ImageSet | None = None) -> tuple[ImageSet | None, ImageSet]:
+    """What calibrates, if anything, and what judges: the labelled evaluation set, else images kept apart.
+
+    Args:
+        made: synthetic images, instead of those that the plan names.
+    """
     evaluation = planned.data.evaluation
     if planned.calibration is None:
         judging = load_set(evaluation or planned.data.calibration, labels)
         return None, judging if evaluation else spread(judging, FLOAT_CHECK)
-    calibration, kept_apart = keep_apart(load_set(planned.calibration, labels))
-    return calibration, load_set(evaluation, labels) if evaluation else kept_apart
+    calibration, kept_apart = keep_apart(load_set(planned.calibration, labels) if made is None else made)
+    if evaluation is None:
+        return calibration, kept_apart
+    kept_apart.check(planned.data.preprocess)  # nothing else reads them, and none of the user's images is skipped
+    return calibration, load_set(evaluation, labels)
 
 
 def _described(graph: "Graph", planned: Plan, labels: list[str]) -> "Graph":
@@ -246,9 +273,20 @@ def _described(graph: "Graph", planned: Plan, labels: list[str]) -> "Graph":
 
 
 def _climbed(graph: "Graph", calibration: ImageSet, planned: Plan, progress: Progress) -> "Climbed":
+    from edgecnn.graph.graph import with_metadata
+    from edgecnn.quant.cache import cache_key, pack, unpack
     from edgecnn.quant.ladder import climb
 
-    return climb(graph, calibration, planned.data.preprocess, planned.effort, planned.target.profile, progress)
+    how, profile, cache = planned.data.preprocess, planned.target.profile, planned.calib_cache
+    key = cache_key(graph, calibration, how, planned.effort, profile.name)
+    if cache is not None and cache.exists():
+        climbed = unpack(cache.read_bytes(), key, cache)
+        described = {entry.key: entry.value for entry in graph.model.metadata_props}
+        return replace(climbed, graph=with_metadata(climbed.graph, described))
+    climbed = climb(graph, calibration, how, planned.effort, profile, progress)
+    if cache is not None:
+        write_whole(cache, pack(climbed, key))
+    return climbed
 
 
 def _lowered(graph: "Graph", climbed: "Climbed | None", planned: Plan) -> "Graph":

@@ -14,6 +14,12 @@ from edgecnn.errors import InputError
 
 PACKAGE = Path(__file__).parent
 
+INTERPOLATIONS = ("bilinear", "bicubic")
+# Smallest standard deviation of pixels scaled to 0..1. A network that reads pixels of 0..255 has mean 0 and std 1/255,
+# and one whose statistics were noted in pixels has a mean of 120: both are slips, for no network here is of that kind.
+SMALLEST_STD = 0.01
+LARGEST_INPUT = 1 / SMALLEST_STD  # magnitude of a normalised value
+
 
 def shipped(folder: str) -> Path:
     """``export`` or ``calibration``: inside an installed package, else beside it in a checkout."""
@@ -29,8 +35,11 @@ class Preprocess(Struct, frozen=True, forbid_unknown_fields=True):
         width: of the network's input, pixels.
         crop: share of the resized picture that the crop keeps, in (0, 1]; 0.875 is ImageNet's 224 of 256.
         interpolation: ``bilinear`` or ``bicubic``, antialiased.
-        mean: of each channel, subtracted after scaling to 0..1.
-        std: of each channel, divided by.
+        mean: of each channel, subtracted after scaling to 0..1; itself in 0..1.
+        std: of each channel, divided by; 0.01 to 1.
+
+    Raises:
+        InputError: a value beyond these, with which un-normalised or constant images would reach the network.
     """
 
     height: int
@@ -39,6 +48,25 @@ class Preprocess(Struct, frozen=True, forbid_unknown_fields=True):
     interpolation: str
     mean: tuple[float, ...]
     std: tuple[float, ...]
+
+    def __post_init__(self) -> None:
+        if min(self.height, self.width) < 1:
+            raise InputError(f"preprocess: height and width are {self.height} and {self.width}, expected pixels")
+        if not 0 < self.crop <= 1:  # also false for NaN, as all below
+            raise InputError(f"preprocess.crop is {self.crop:g}, expected a share of the picture above 0, at most 1")
+        if self.interpolation not in INTERPOLATIONS:
+            raise InputError(
+                f"preprocess.interpolation is {self.interpolation!r}, expected {' or '.join(INTERPOLATIONS)}"
+            )
+        for name, values, low in (("mean", self.mean, 0.0), ("std", self.std, SMALLEST_STD)):
+            if len(values) != 3:
+                raise InputError(f"preprocess.{name} has {len(values)} values, expected one for each of 3 channels")
+            wrong = [value for value in values if not low <= value <= 1]
+            if wrong:
+                units = " (are these of pixels in 0..255? divide by 255)" if wrong[0] > 1 else ""
+                raise InputError(
+                    f"preprocess.{name} is {wrong[0]:g}, expected {low:g} to 1, of pixels scaled to 0..1{units}"
+                )
 
 
 class Data(Struct, frozen=True, forbid_unknown_fields=True):
@@ -121,7 +149,7 @@ def load_recipe(model: str, folder: Path | None = None) -> Recipe:
     path = (folder or shipped("export")) / f"{model}.toml"
     try:
         recipe = msgspec.toml.decode(path.read_bytes(), type=Recipe)
-    except (OSError, tomllib.TOMLDecodeError, msgspec.MsgspecError, UnicodeDecodeError) as error:
+    except (OSError, tomllib.TOMLDecodeError, msgspec.MsgspecError, UnicodeDecodeError, InputError) as error:
         raise InputError(f"recipe {path.name}: {error}") from error
     if recipe.model != model:
         raise InputError(f"recipe {path.name}: model is {recipe.model!r}, expected {model!r}")

@@ -6,7 +6,7 @@ from pathlib import Path
 
 from msgspec.structs import replace
 
-from edgecnn.errors import UnavailableError, UsageError, unknown_name
+from edgecnn.errors import StorageError, UnavailableError, UsageError, unknown_name
 from edgecnn.models.registry import ModelSpec, find_model
 from edgecnn.models.sources import sources
 from edgecnn.names import EFFORTS
@@ -29,6 +29,8 @@ class ExportRequest:
     Args:
         size: (height, width) in pixels.
         batch: images per inference; None is dynamic.
+        calib: folder, CSV file or set to calibrate INT8 on; ``synthetic`` makes images from the network's batch norms.
+        calib_cache: file that keeps what INT8 calibration found, and gives it back to an export of the same inputs.
         max_drop_pp: largest loss of top-1, percentage points.
         effort: of INT8, ``fast`` or ``balanced`` (the default): how far the ladder is climbed.
     """
@@ -38,6 +40,7 @@ class ExportRequest:
     precision: str = "fp32"
     weights: str | None = None
     calib: str | None = None
+    calib_cache: Path | None = None
     size: tuple[int, int] | None = None
     num_classes: int | None = None
     batch: int | None = 1
@@ -57,6 +60,7 @@ class Plan:
     source: str
     data: Data
     calibration: str | None
+    calib_cache: Path | None
     num_classes: int | None
     batch: int | None
     effort: str
@@ -83,6 +87,8 @@ def plan(request: ExportRequest) -> Plan:
         )
     if request.calib is not None and request.precision != "int8":
         raise UsageError(f"--calib is for --int8 alone, {request.precision} needs no calibration; drop one of them")
+    if request.calib_cache is not None:
+        _check_cache(request.calib_cache, request.precision)
     if request.effort is not None and request.precision != "int8":
         raise UsageError(f"--effort is for --int8 alone, {request.precision} has no ladder to climb; drop one of them")
     if request.effort not in (None, *EFFORTS):
@@ -109,6 +115,7 @@ def plan(request: ExportRequest) -> Plan:
         source=source,
         data=data,
         calibration=calibration if request.precision == "int8" else None,
+        calib_cache=request.calib_cache,
         num_classes=request.num_classes,
         batch=request.batch,
         effort=request.effort or EFFORTS[-1],
@@ -117,6 +124,15 @@ def plan(request: ExportRequest) -> Plan:
         out=request.out or Path(f"{spec.name}-{target.name}-{request.precision}"),
         force=request.force,
     )
+
+
+def _check_cache(path: Path, precision: str) -> None:
+    if precision != "int8":
+        raise UsageError(f"--calib-cache is for --int8 alone, {precision} needs no calibration; drop one of them")
+    if path.exists() and not path.is_file():
+        raise StorageError(f"{path}: is no file; name one with --calib-cache")
+    if not path.parent.is_dir():
+        raise StorageError(f"{path}: there is no folder {path.parent} to write it to; make it first")
 
 
 def with_max_drop(gate: Gate, max_drop_pp: float | None) -> Gate:

@@ -4,12 +4,13 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
+from edgecnn.errors import InputError
 from edgecnn.recipe import Preprocess
 
 Picture = NDArray[np.uint8]  # (H, W, 3), RGB
 Float = NDArray[np.float32]
 
-INTERPOLATIONS = {"bilinear": Image.Resampling.BILINEAR, "bicubic": Image.Resampling.BICUBIC}
+RESAMPLING = {"bilinear": Image.Resampling.BILINEAR, "bicubic": Image.Resampling.BICUBIC}
 
 
 def crop(picture: Picture, how: Preprocess) -> Picture:
@@ -20,14 +21,21 @@ def crop(picture: Picture, how: Preprocess) -> Picture:
 
     Returns:
         (height, width, 3) uint8.
+
+    Raises:
+        InputError: another dtype or shape, such as a picture already scaled to 0..1, which would come out as black.
     """
+    if picture.dtype != np.uint8 or picture.ndim != 3 or picture.shape[2] != 3 or 0 in picture.shape:
+        raise InputError(
+            f"picture is {picture.shape} {picture.dtype}, expected (H, W, 3) uint8 RGB, 0..255; preprocess normalises"
+        )
     height, width = picture.shape[:2]
     # As torchvision and timm have it: the resized picture is the input divided by the crop's share.
     scale = max(round(how.height / how.crop) / height, round(how.width / how.crop) / width)
     resized = (max(how.width, round(width * scale)), max(how.height, round(height * scale)))
     image = Image.fromarray(picture)
     if resized != image.size:
-        image = image.resize(resized, INTERPOLATIONS[how.interpolation])
+        image = image.resize(resized, RESAMPLING[how.interpolation])
     left = round((resized[0] - how.width) / 2)
     top = round((resized[1] - how.height) / 2)
     return np.asarray(image.crop((left, top, left + how.width, top + how.height)))

@@ -6,7 +6,7 @@ A set is a list of pictures read one at a time, with a label each or none at all
 import csv
 import hashlib
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -36,11 +36,15 @@ class ImageSet:
 
     Args:
         note: what a user should know of how the set was read, or empty.
+        calibrates: pictures of one colour are refused; they say nothing of a network's ranges.
+        synthetic: no camera took them; what is measured on them is graded lower.
     """
 
     name: str
     samples: tuple[Sample, ...]
     note: str = ""
+    calibrates: bool = False
+    synthetic: bool = False
 
     @property
     def labelled(self) -> bool:
@@ -61,7 +65,7 @@ class ImageSet:
 
     def take(self, keep: Callable[[int], bool]) -> "ImageSet":
         """The samples whose position passes ``keep``."""
-        return ImageSet(self.name, tuple(s for i, s in enumerate(self.samples) if keep(i)), self.note)
+        return replace(self, samples=tuple(s for i, s in enumerate(self.samples) if keep(i)))
 
     def batches(
         self, how: Preprocess, size: int, on_batch: Callable[[int], None] = lambda count: None
@@ -70,11 +74,32 @@ class ImageSet:
 
         Args:
             on_batch: called with the number of images of each batch once it was consumed.
+
+        Raises:
+            InputError: a picture that cannot be read, or one of one colour in a set that calibrates.
         """
         for start in range(0, len(self.samples), size):
             batch = self.samples[start : start + size]
-            yield np.stack([preprocess(sample.read(), how) for sample in batch])
+            yield np.stack([self._image(sample, how) for sample in batch])
             on_batch(len(batch))
+
+    def check(self, how: Preprocess) -> None:
+        """Reads every picture once: what is not used shall not hide what cannot be.
+
+        Raises:
+            InputError: as ``batches``.
+        """
+        for sample in self.samples:
+            self._image(sample, how)
+
+    def _image(self, sample: Sample, how: Preprocess) -> Float:
+        image = preprocess(sample.read(), how)
+        if self.calibrates and (image == image[:, :1, :1]).all():
+            raise InputError(
+                f"{sample.name}: shows one colour only, and says nothing of a network's ranges; take it out of"
+                " the calibration set"
+            )
+        return image
 
 
 def shipped_sets() -> list[str]:

@@ -19,6 +19,7 @@ from edgecnn.graph.check import check_graph
 from edgecnn.graph.graph import IR_VERSION, OPSET, Graph
 from edgecnn.names import INPUT, OUTPUT
 
+PARAMETERS = {1: "weight", 2: "bias"}  # of a convolution or linear layer, by position
 EXPORTED_OPSET = 18  # the oldest that torch's exporter writes itself
 
 
@@ -81,8 +82,10 @@ def canonical(exported: onnx.ModelProto) -> onnx.ModelProto:
         for position, source in enumerate(node.input):
             if source in constants:
                 tensor = constants[source]
-                # Parameters have their own names; the exporter numbers its constants.
-                target = source if source.endswith((".weight", ".bias")) else f"{name}.{position}"
+                target = f"{name}.{position}"
+                if node.op_type in ("Conv", "Gemm"):
+                    # A layer's own parameters: where two layers hold the same values, the exporter keeps one of them.
+                    target = f"{scope}.{PARAMETERS[position]}"
                 initializers[target] = numpy_helper.from_array(numpy_helper.to_array(tensor), target)
                 inputs.append(target)
             else:

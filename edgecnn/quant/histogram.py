@@ -10,15 +10,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from edgecnn.quant.calibrate import Range
-from edgecnn.quant.table import LEVELS, Float
+from edgecnn.quant.table import LEVELS, NOTHING, Float
 
 MIN_MAX = "min-max"
 BINS = 4096  # half of them below zero
 SAMPLE = 2**16  # values of a batch that are counted; its smallest and largest are always seen
 SHRINKAGE = np.linspace(0.3, 1.0, 36)  # of either end of the range, for the search of the smallest squared error
 MOMENTUM = 0.9  # of the moving average, per batch (Jacob et al. 2018, arXiv 1712.05877, section 3.1)
-
-NOTHING = Range(0.0, 0.0)
 
 
 @dataclass
@@ -67,6 +65,8 @@ class Histogram:
 def candidates(histogram: Histogram) -> dict[str, Range]:
     """Ranges by the method that finds them; ``min-max`` always, others where they differ from it."""
     widest = _with_zero(histogram.extremes)
+    if widest == NOTHING:
+        return {MIN_MAX: widest}
     found = {
         MIN_MAX: widest,
         "moving average": _within(histogram.average, widest),

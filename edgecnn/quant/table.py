@@ -11,12 +11,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from edgecnn.errors import InputError
+from edgecnn.graph.fixed import fixed_tensors
 from edgecnn.graph.graph import Graph
-from edgecnn.quant.calibrate import Range
+from edgecnn.quant.calibrate import Range, in_module
 from edgecnn.quant.placement import Placement, Role
 
 Float = NDArray[np.float32]
 
+NOTHING = Range(0.0, 0.0)
 LEVELS = 255
 WEIGHT_MAX = 127
 # A channel this much narrower than the widest of its layer carries nothing; its scale would only overflow the bias.
@@ -106,9 +108,16 @@ class QuantizerTable:
 def make_table(graph: Graph, placement: Placement, ranges: dict[str, Range]) -> QuantizerTable:
     """Scales and codes from observed ranges.
 
+    A tensor that is zero for every image, because its layer's weights are, is no mistake of the images: any scale is
+    exact for it. One that was zero on these images alone says that they do not excite the network.
+
     Raises:
-        InputError: a tensor that never varied, or a weight that is not finite.
+        InputError: a tensor that never varied on these images, or a weight that is not finite.
     """
+    fixed = fixed_tensors(graph)
+    for name in placement.roles:  # in the graph's order
+        if ranges[name] == NOTHING and name not in fixed:
+            raise _never_varies(name, NOTHING)
     activations = {
         name: activation_quantizer(name, ranges[name], roles) for name, roles in sorted(placement.roles.items())
     }
@@ -131,15 +140,28 @@ def make_table(graph: Graph, placement: Placement, ranges: dict[str, Range]) -> 
 def activation_quantizer(name: str, observed: Range, roles: frozenset[Role]) -> ActivationQuantizer:
     """Min-max, widened to hold zero, which must have a code of its own: padding is made of it.
 
+    A tensor that is always zero has any scale; it gets that of 0..1, which leaves room for its layer's int32 bias.
+
     Raises:
-        InputError: the tensor is constant, so that no scale describes it.
+        InputError: the range is not finite, or so narrow that its scale would be denormal.
     """
+    if not np.isfinite(observed).all():
+        raise InputError(f"calibration: {in_module(name)} has the range {observed.low} to {observed.high}, not finite")
     low, high = min(observed.low, 0.0), max(observed.high, 0.0)
+    if (low, high) == NOTHING:
+        high = 1.0
     # Rounded towards zero: 255 steps never reach beyond a ReLU6's own bound, which lets runtimes drop the ReLU6.
     scale = np.nextafter(np.float32((high - low) / LEVELS), np.float32(0))
     if not scale >= np.finfo(np.float32).tiny:
-        raise InputError(f"calibration: tensor {name!r} never varies ({low} to {high}); use other images")
+        raise _never_varies(name, observed)
     return ActivationQuantizer(float(scale), int(np.clip(np.rint(-low / scale), 0, LEVELS)), roles)
+
+
+def _never_varies(name: str, observed: Range) -> InputError:
+    return InputError(
+        f"calibration: {in_module(name)} never varies ({observed.low:g} to {observed.high:g} on all images), so that"
+        " no scale describes it; calibrate on images like those the network was trained for, or keep floats with --fp16"
+    )
 
 
 def weight_quantizer(name: str, weight: Float, bias: Float, input_scale: float) -> WeightQuantizer:
@@ -159,7 +181,9 @@ def weight_quantizer(name: str, weight: Float, bias: Float, input_scale: float) 
     top = widest.max() if widest.max() > 0 else np.float32(1)
     floor = np.full(len(weight), top / WEIGHT_MAX * NARROWEST_CHANNEL, np.float32)
     floor = np.maximum(floor, np.abs(bias) / np.float32(input_scale * BIAS_LIMIT))
-    floor = np.maximum(floor, np.finfo(np.float32).tiny)
+    # The product with the input's scale is the accumulator's unit; denormal, it would have no digits left.
+    tiny = np.finfo(np.float32).tiny
+    floor = np.maximum(floor, max(tiny, np.float32(tiny / input_scale)))
     scale = np.maximum(widest / np.float32(WEIGHT_MAX), floor).astype(np.float32)
     codes = np.rint(weight / scale.reshape(-1, *[1] * (weight.ndim - 1)))
     return WeightQuantizer(np.clip(codes, -WEIGHT_MAX, WEIGHT_MAX).astype(np.int8), scale)

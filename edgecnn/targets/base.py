@@ -14,6 +14,7 @@ import numpy as np
 from edgecnn.data.preprocess import Float
 from edgecnn.errors import InputError, UnavailableError
 from edgecnn.names import INPUT
+from edgecnn.recipe import LARGEST_INPUT
 
 if TYPE_CHECKING:
     from edgecnn.graph.graph import Graph
@@ -70,8 +71,8 @@ class Session(abc.ABC):
             (batch, classes) float32, the caller's own.
 
         Raises:
-            InputError: another dtype or shape, or NaN or infinite values. Runtimes disagree on these (OpenVINO takes
-                float64 and launders NaN), so none of them gets to see them.
+            InputError: another dtype or shape, NaN or infinite values, or pixels that were never normalised. Runtimes
+                disagree on these (OpenVINO takes float64 and launders NaN), so none of them gets to see them.
         """
         want = self.interface
         batch = "N" if want.batch is None else str(want.batch)
@@ -82,6 +83,12 @@ class Session(abc.ABC):
             raise InputError(f"{INPUT} is {image.shape} {image.dtype}, expected {expected}")
         if not np.isfinite(image).all():
             raise InputError(f"{INPUT} holds NaN or infinite values, expected finite ones; is the picture normalised?")
+        largest = float(np.abs(image).max(initial=0.0))
+        if largest > LARGEST_INPUT:
+            raise InputError(
+                f"{INPUT} reaches {largest:g}, expected normalised values within ±{LARGEST_INPUT:g}:"
+                " (pixels / 255 - mean) / std of the artifact's preprocessing"
+            )
         return np.array(self._run(np.ascontiguousarray(image)), np.float32)
 
     def run_all(self, images: Float) -> Float:

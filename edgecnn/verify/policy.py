@@ -9,7 +9,7 @@ from edgecnn.verify.statistics import Accuracy, share_interval
 
 
 class Verdict(Enum):
-    """INCONCLUSIVE: within the fidelity bounds, but the labels are too few to judge the drop."""
+    """INCONCLUSIVE: within the fidelity bounds, but the labels are too few to judge the drop, or no image is real."""
 
     PASS = "pass"  # noqa: S105 - a verdict, no password
     FAIL = "fail"
@@ -55,6 +55,14 @@ def judge(precision: str, parity: Parity, largest_logit: float, accuracy: Accura
     if reasons or fidelity:
         return _judgement([*reasons, *fidelity, text])
     return Judgement(Verdict.INCONCLUSIVE, (text,), rejected=above)
+
+
+def on_synthetic(judgement: Judgement) -> Judgement:
+    """What a judgement is worth when no camera took the images: a failure is one, a pass is inconclusive."""
+    if judgement.verdict is not Verdict.PASS:
+        return judgement
+    text = "judged on synthetic images alone, which say little of real ones; verify with --images"
+    return Judgement(Verdict.INCONCLUSIVE, (text,), rejected=False)
 
 
 def _judgement(problems: list[str]) -> Judgement:

@@ -40,6 +40,11 @@ BAD_INPUTS: dict[str, tuple[Callable[[Float], object], str]] = {
     "batch of two": (lambda x: np.concatenate([x, x]), f"image is (2, 3, 32, 32) float32, {EXPECTED}"),
     "empty batch": (lambda x: x[:0], f"image is (0, 3, 32, 32) float32, {EXPECTED}"),
     "NaN": (lambda x: np.where(x == x.max(), np.nan, x).astype(np.float32), NOT_FINITE),
+    "not normalised": (
+        lambda x: np.linspace(0, 255, x.size, dtype=np.float32).reshape(x.shape),
+        "image reaches 255, expected normalised values within ±100: (pixels / 255 - mean) / std of the artifact's"
+        " preprocessing",
+    ),
     "infinite": (lambda x: np.where(x == x.min(), -np.inf, x).astype(np.float32), NOT_FINITE),
 }
 

@@ -25,6 +25,8 @@ from edgecnn.verify.stages import Stage, check
 from tests.conftest import Command
 from tests.faults.conftest import Refused, contents, one_line
 
+# Images of 0..255 would reach the network.
+PIXELS = {"height": 32, "width": 32, "crop": 1, "interpolation": "bilinear", "mean": [0, 0, 0], "std": [1 / 255] * 3}
 ROLES = ["golden.npz", "lowered.onnx", "model.bin", "model.xml", "reference.onnx"]
 
 
@@ -149,6 +151,7 @@ def test_F15_a_path_that_leaves_the_artifact_is_refused(refused: Refused, artifa
         ("interface", {"batch": "many"}),
         ("interface", []),
         ("preprocess", {"height": 32}),
+        ("preprocess", PIXELS),
         ("labels", 3),
         ("labels", [1, 2]),
         ("graph", {"layers": [{"name": "a/Conv", "macs": "many"}], "activations": []}),

@@ -1,6 +1,7 @@
 """Pictures and image sets that cannot be used: one line that names the file, and nothing is ever skipped."""
 
 import io
+import json
 import os
 import struct
 import subprocess
@@ -15,6 +16,7 @@ from PIL import Image
 
 from edgecnn.data.images import read_picture
 from edgecnn.errors import InputError
+from tests.conftest import Command
 from tests.faults.conftest import EXPORT, Refused, powerless
 
 
@@ -78,6 +80,16 @@ def test_F16_a_broken_image_stops_calibration(refused: Refused, images: Path, tm
     assert not out.exists()
 
 
+def test_F16_a_broken_image_that_nothing_would_read_is_not_skipped(
+    refused: Refused, images: Path, tmp_path: Path
+) -> None:
+    """Every fifth image is kept apart to judge, which the recipe's labelled set does where there is one."""
+    (images / "4.jpg").write_bytes((images / "4.jpg").read_bytes()[:400])
+    arguments = ("--size", "32", "--target", "onnx", "--int8", "--calib", images, "--out", tmp_path / "out")
+    line = refused(3, "export", "mobilenetv3_small", *arguments)
+    assert f"{images / '4.jpg'}: not a readable JPEG or PNG image (" in line
+
+
 @pytest.mark.parametrize("suffix", ["JPEG", "PNG"])
 def test_F16_random_damage_is_refused_or_decoded(tmp_path: Path, suffix: str) -> None:
     good = encoded(suffix)
@@ -127,6 +139,16 @@ def test_F19_too_few_images_are_refused(refused: Refused, images: Path, tmp_path
         (images / f"{index}.jpg").unlink()
     line = refused(3, *EXPORT, "--target", "onnx", "--int8", "--calib", images, "--out", tmp_path / "out")
     assert "7 images, at least 8 are needed to calibrate" in line
+
+
+def test_F19_few_images_are_said_to_be_few(command: Command, images: Path, tmp_path: Path) -> None:
+    out = tmp_path / "out"
+    answer = command(*EXPORT, "--target", "onnx", "--int8", "--effort", "fast", "--calib", images, "--out", out)
+    assert answer.code == 0
+    few = "10 images are few to calibrate on and to judge by; a few hundred are better"
+    assert f"note: {few}\n" in answer.out
+    manifest = json.loads((out / "manifest.json").read_text())
+    assert manifest["calibration"]["note"] == manifest["evidence"]["note"] == few
 
 
 def test_F19_a_missing_folder_is_refused(refused: Refused, artifact: Path, tmp_path: Path) -> None:

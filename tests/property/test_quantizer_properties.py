@@ -77,10 +77,22 @@ def test_codes_never_reach_beyond_a_relus_bound(bound: float) -> None:
     assert 255 * found.scale <= bound  # in float64, which holds the product exactly
 
 
-@pytest.mark.parametrize("value", [0.0, 1e-44, -1e-44])
-def test_a_tensor_that_never_varies_is_refused(value: float) -> None:
+@pytest.mark.parametrize("value", [1e-44, -1e-44])
+def test_a_scale_that_would_be_denormal_is_refused(value: float) -> None:
     with pytest.raises(InputError, match="tensor 'x' never varies"):
         quantizer(Range(min(value, 0), max(value, 0)))
+
+
+def test_zero_is_exact_whatever_its_scale() -> None:
+    found = quantizer(Range(0.0, 0.0))
+    assert TINY <= found.scale < math.inf
+    assert found.dequantize(np.array([found.zero_point], np.uint8))[0] == 0
+
+
+@pytest.mark.parametrize(("low", "high"), [(0.0, math.inf), (-math.inf, 1.0), (math.nan, math.nan), (0.0, math.nan)])
+def test_a_range_that_is_not_finite_is_refused(low: float, high: float) -> None:
+    with pytest.raises(InputError, match=r"tensor 'a\.b/Conv', of module 'a\.b', has the range .*, not finite"):
+        activation_quantizer("a.b/Conv", Range(low, high), frozenset({Role.INPUT}))
 
 
 @st.composite
@@ -94,7 +106,8 @@ def layers(draw: st.DrawFn) -> tuple[Float, Float, float]:
     )
     bias = draw(st.lists(st.floats(-64, 64, width=32), min_size=channels, max_size=channels))
     weight = np.array(values, np.float32).reshape(channels, columns) * np.array(sizes, np.float32)[:, None]
-    return weight.astype(np.float32), np.array(bias, np.float32), draw(st.sampled_from([1e-6, 1e-3, 0.05, 10.0]))
+    input_scale = draw(st.sampled_from([1e-30, 1e-6, 1e-3, 0.05, 10.0]))
+    return weight.astype(np.float32), np.array(bias, np.float32), input_scale
 
 
 @settings(deadline=None)
@@ -122,6 +135,7 @@ def test_a_bias_in_units_of_the_accumulator_fits_int32(layer: tuple[Float, Float
     weight, bias, input_scale = layer
     found = weight_quantizer("w", weight, bias, input_scale)
     step = np.float32(input_scale) * found.scale
+    assert (step >= TINY * (1 - 1e-6)).all()
     assert (np.abs(bias.astype(np.float64) / step.astype(np.float64)) <= 2**30 * ROUNDING).all()
 
 

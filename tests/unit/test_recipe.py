@@ -4,12 +4,11 @@ from pathlib import Path
 
 import pytest
 
-from edgecnn.data.preprocess import INTERPOLATIONS
 from edgecnn.data.sets import shipped_sets
 from edgecnn.errors import InputError
 from edgecnn.models.registry import MODELS
 from edgecnn.models.sources import sources
-from edgecnn.recipe import Gate, load_labels, load_recipe, shipped
+from edgecnn.recipe import INTERPOLATIONS, Gate, Preprocess, load_labels, load_recipe, shipped
 
 GOOD = """
 model = "tiny"
@@ -82,6 +81,28 @@ def test_a_recipe_has_defaults(tmp_path: Path) -> None:
         ('model = "tiny"', 'model = "other"', "model is 'other', expected 'tiny'"),
         ('model = "tiny"', "model =", "Invalid value"),
         ('model = "tiny"', 'model = "tiny"\nmodel = "tiny"', "Cannot overwrite a value"),
+        # Images that would reach the network as 0..255, as one grey, or as NaN.
+        (
+            "std = [0.25, 0.25, 0.25]",
+            "std = [0.00392157, 0.00392157, 0.00392157]",
+            r"std is 0\.00392157, expected 0\.01",
+        ),
+        ("std = [0.25, 0.25, 0.25]", "std = [58.4, 57.1, 57.4]", r"std is 58\.4, .* 0\.\.255\? divide by 255"),
+        (
+            "mean = [0.5, 0.5, 0.5]",
+            "mean = [123.7, 116.3, 103.5]",
+            r"mean is 123\.7, .* divide by 255",
+        ),
+        ("std = [0.25, 0.25, 0.25]", "std = [0.25, 0.0, 0.25]", r"std is 0, expected 0\.01 to 1"),
+        ("std = [0.25, 0.25, 0.25]", "std = [nan, 0.25, 0.25]", r"std is nan, expected 0\.01 to 1"),
+        ("std = [0.25, 0.25, 0.25]", "std = [inf, 0.25, 0.25]", r"std is inf, expected 0\.01 to 1"),
+        ("mean = [0.5, 0.5, 0.5]", "mean = [nan, 0.5, 0.5]", "mean is nan, expected 0 to 1"),
+        ("mean = [0.5, 0.5, 0.5]", "mean = [-0.5, 0.5, 0.5]", r"mean is -0\.5, expected 0 to 1"),
+        ("mean = [0.5, 0.5, 0.5]", "mean = [0.5]", "mean has 1 values, expected one for each of 3 channels"),
+        ("crop = 0.875", "crop = 0.0", "crop is 0, expected a share"),
+        ("crop = 0.875", "crop = 87.5", r"crop is 87\.5, expected a share"),
+        ('interpolation = "bilinear"', 'interpolation = "nearest"', "'nearest', expected bilinear or bicubic"),
+        ("height = 224", "height = 0", "height and width are 0 and 192, expected pixels"),
     ],
 )
 def test_a_mistake_is_refused_by_name(tmp_path: Path, old: str, new: str, message: str) -> None:
@@ -99,3 +120,10 @@ def test_what_is_no_text_or_not_there_is_refused(tmp_path: Path) -> None:
         load_recipe("tiny", tmp_path)
     with pytest.raises(InputError, match=r"labels 'nothing': nothing\.txt cannot be read"):
         load_labels("nothing")
+
+
+def test_a_preprocessing_made_in_python_is_held_to_the_same() -> None:
+    good = (32, 32, 1.0, "bilinear", (0.5, 0.5, 0.5), (0.5, 0.5, 0.5))
+    assert Preprocess(*good).height == 32
+    with pytest.raises(InputError, match=r"std is 0\.00392157, expected 0\.01 to 1"):
+        Preprocess(*good[:5], (1 / 255, 1 / 255, 1 / 255))

@@ -10,6 +10,7 @@ from onnx import helper, numpy_helper
 from edgecnn.graph.check import check_graph
 from edgecnn.graph.graph import Graph
 from edgecnn.names import INPUT
+from edgecnn.quant.lower.scales import check_scales
 from edgecnn.quant.placement import Role, skip_input
 from edgecnn.quant.table import ActivationQuantizer, Layer, QuantizerTable
 
@@ -37,7 +38,11 @@ class Profile:
 
 
 def lower(graph: Graph, table: QuantizerTable, profile: Profile) -> Graph:
-    """The Q/DQ graph of a profile: every code as in the table, nothing else changed."""
+    """The Q/DQ graph of a profile: every code as in the table, nothing else changed.
+
+    Raises:
+        InputError: a scale that is zero, denormal or not finite.
+    """
     table = profile.kept(table)
     model = graph.copy()
     layers = {layer.node: layer for layer in table.layers}
@@ -70,6 +75,7 @@ def lower(graph: Graph, table: QuantizerTable, profile: Profile) -> Graph:
     model.graph.initializer.extend(sorted([*kept, *tensors], key=lambda tensor: tensor.name))
     lowered = Graph(model)
     check_graph(lowered, f"lowered graph ({profile.name})")
+    check_scales(lowered)
     return lowered
 
 

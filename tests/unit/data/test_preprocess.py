@@ -6,6 +6,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from edgecnn.data.preprocess import Picture, crop, normalise, preprocess
+from edgecnn.errors import InputError
 from edgecnn.recipe import Preprocess
 
 IMAGENET = Preprocess(224, 224, 0.875, "bilinear", (0.485, 0.456, 0.406), (0.229, 0.224, 0.225))
@@ -68,8 +69,25 @@ def test_a_picture_of_the_right_size_is_left_alone() -> None:
 
 
 def test_normalising_by_hand() -> None:
-    how = Preprocess(1, 1, 1.0, "bilinear", (0.5, 0.0, 1.0), (0.5, 1.0, 2.0))
+    how = Preprocess(1, 1, 1.0, "bilinear", (0.5, 0.0, 1.0), (0.5, 1.0, 0.25))
     pixels = np.array([[[0, 51, 255]], [[255, 255, 0]]], np.uint8)[None]
-    want = np.array([[[[-1], [1]], [[0.2], [1]], [[0], [-0.5]]]])
+    want = np.array([[[[-1], [1]], [[0.2], [1]], [[0], [-4]]]])
     np.testing.assert_allclose(normalise(pixels, how), want, atol=1e-7)
     assert normalise(pixels, how).shape == (1, 3, 2, 1)
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        picture(8, 8).astype(np.float32) / 255,  # would be scaled again, and come out as black
+        picture(8, 8).astype(np.float64),
+        picture(8, 8)[:, :, :1],
+        picture(8, 8)[:, :, 0],
+        picture(8, 8)[None],
+        picture(8, 0),
+    ],
+    ids=lambda wrong: f"{wrong.shape} {wrong.dtype}",
+)
+def test_what_is_no_picture_is_refused(wrong: NDArray[np.uint8]) -> None:
+    with pytest.raises(InputError, match=r"picture is \(.*\) .*, expected \(H, W, 3\) uint8 RGB, 0\.\.255"):
+        preprocess(wrong, IMAGENET)

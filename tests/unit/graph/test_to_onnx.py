@@ -177,3 +177,18 @@ def test_metadata_is_sorted_and_leaves_the_graph_alone(tiny_graph: TinyGraph) ->
     assert [(entry.key, entry.value) for entry in described.model.metadata_props] == [("a", "1"), ("b", "2")]
     assert with_metadata(graph, {"a": "1", "b": "2"}).content == described.content
     assert not graph.model.metadata_props
+
+
+def test_layers_of_equal_values_have_parameters_of_their_own() -> None:
+    """Pruned layers often hold the same zeros, of which the exporter keeps one tensor."""
+    model = load_model(find_model("mobilenetv1"), "random", 10).model
+    for name in ("features.7.0.1", "features.8.0.1"):  # batch norms of two layers of one shape
+        with torch.no_grad():
+            model.get_parameter(f"{name}.weight").zero_()
+            model.get_parameter(f"{name}.bias").fill_(0.25)
+    graph = to_onnx(fold(model), 3, 32, 32)
+    for node in graph.nodes:
+        if node.op_type in ("Conv", "Gemm"):
+            module = node.name.rpartition("/")[0]
+            assert list(node.input[1:]) == [f"{module}.weight", f"{module}.bias"]
+            assert set(node.input[1:]) <= graph.weights.keys()
