@@ -26,6 +26,7 @@ POSITIONS = 256  # of an image that make its covariance; neighbours are alike: m
 # for held-out images in every layer of EfficientNet-Lite0, from 9 columns to 1152 (2-fold, 27 images).
 PATCHES_PER_IMAGE = 60
 DAMPING = 0.01  # of the mean diagonal, for directions that calibration never excited
+FITTED = 0.05  # that a scale moves at most: what calibration never excited has no say in it
 BLOCK = 64  # columns after which the rest of the weight is updated at once
 
 
@@ -163,4 +164,5 @@ def _fitted(weight: Double, codes: Double, scale: Double, hessian: Double) -> Do
     """The scales ``(groups, out)`` with which codes leave the least squared error; a dead channel keeps its own."""
     along = codes @ hessian
     power, overlap = (along * codes).sum(axis=2), (along * weight).sum(axis=2)
-    return np.where(power > 0, overlap / np.maximum(power, np.finfo(np.float64).tiny), scale)
+    best = np.where(power > 0, overlap / np.maximum(power, np.finfo(np.float64).tiny), scale)
+    return np.clip(best, (1 - FITTED) * scale, (1 + FITTED) * scale)
