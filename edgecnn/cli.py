@@ -22,6 +22,11 @@ app = typer.Typer(
 )
 
 Json = Annotated[bool, typer.Option("--json", help="One JSON document on stdout, and nothing else there.")]
+Weights = Annotated[
+    str | None, typer.Option(help="builtin, imagenet, random, or a .safetensors or .pth state dict.", metavar="W")
+]
+Size = Annotated[str | None, typer.Option(help="Input size in pixels.", metavar="N|HxW")]
+NumClasses = Annotated[int | None, typer.Option(help="Classes, where the weights do not tell.")]
 ArtifactFolder = Annotated[Path, typer.Argument(help="The folder that export wrote.", metavar="ARTIFACT")]
 MaxDrop = Annotated[
     float | None,
@@ -55,9 +60,7 @@ def export(
     fp16: Annotated[bool, typer.Option("--fp16", help="Weights stored in half precision.")] = False,
     int8: Annotated[bool, typer.Option("--int8", help="Quantized on calibration images.")] = False,
     precision: Annotated[str | None, typer.Option(help="fp32, fp16 or int8, as one word.")] = None,
-    weights: Annotated[
-        str | None, typer.Option(help="builtin, imagenet, random, or a .safetensors or .pth state dict.", metavar="W")
-    ] = None,
+    weights: Weights = None,
     calib: Annotated[
         str | None,
         typer.Option(
@@ -67,8 +70,8 @@ def export(
     calib_cache: Annotated[
         Path | None, typer.Option(help="File that keeps the calibration for the next export.", metavar="FILE")
     ] = None,
-    size: Annotated[str | None, typer.Option(help="Input size in pixels.", metavar="N|HxW")] = None,
-    num_classes: Annotated[int | None, typer.Option(help="Classes, where the weights do not tell.")] = None,
+    size: Size = None,
+    num_classes: NumClasses = None,
     batch: Annotated[int | None, typer.Option(help="Images per inference; 1 unless told.")] = None,
     dynamic_batch: Annotated[bool, typer.Option("--dynamic-batch", help="Any number of images per inference.")] = False,
     max_drop: MaxDrop = None,
@@ -179,6 +182,40 @@ def inspect(
         _print_json(inspection.as_json())
     else:
         print_inspection(inspection)
+
+
+@app.command()
+def analyze(
+    model: Annotated[str, typer.Argument(help="A name that `edgecnn list` shows.")],
+    weights: Weights = None,
+    calib: Annotated[
+        str | None, typer.Option(help="Folder, CSV file path,label, or set to try layers on.", metavar="DIR|SET")
+    ] = None,
+    size: Size = None,
+    num_classes: NumClasses = None,
+    as_json: Json = False,
+) -> None:
+    """Layers by what INT8 would cost at each alone, by their PyTorch names."""
+    dimensions = _size(size)
+    from edgecnn.analysis import analyze as run
+    from edgecnn.console import print_analysis, watching
+    from edgecnn.request import ExportRequest
+
+    request = ExportRequest(
+        model=model,
+        target="onnx",
+        precision="int8",
+        weights=weights,
+        calib=calib,
+        size=dimensions,
+        num_classes=num_classes,
+    )
+    with watching() as progress:
+        analysis = run(request, progress)
+    if as_json:
+        _print_json(analysis.as_json())
+    else:
+        print_analysis(analysis)
 
 
 @app.command()

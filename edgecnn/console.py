@@ -11,6 +11,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeElapsed
 from rich.progress import Progress as Bars
 from rich.table import Table
 
+from edgecnn.analysis import Analysis
 from edgecnn.errors import printable
 from edgecnn.inspection import Inspection
 from edgecnn.pipeline import Exported, Predictions
@@ -200,6 +201,28 @@ def _listed(what: str, nodes: list[str], most: int = 4) -> str:
     modules = list(dict.fromkeys(node.rpartition("/")[0] for node in nodes))
     rest = f" and {len(modules) - most} more" if len(modules) > most else ""
     return _shown(f"{len(nodes)} {what}: {', '.join(modules[:most])}{rest}")
+
+
+def print_analysis(analysis: Analysis, most: int = 20) -> None:
+    """The costliest layers, and what the others come to."""
+    total = sum(layer.kl for layer in analysis.layers) or 1.0
+    macs = sum(layer.macs for layer in analysis.layers)
+    table = _table("layer", "MACs|", "KL|", "share|", "of its input|", "of its weight|")
+    for layer in analysis.layers[:most]:
+        table.add_row(
+            layer.module,
+            f"{layer.macs / macs:.1%}",
+            f"{layer.kl:.2g}",
+            f"{layer.kl / total:.1%}",
+            f"{layer.input_kl:.2g}",
+            f"{layer.weight_kl:.2g}",
+        )
+    out.print(table)
+    rest = analysis.layers[most:]
+    if rest:
+        share = sum(layer.kl for layer in rest) / total
+        out.print(f"{len(rest)} more layers: {share:.1%} together; --json lists them")
+    out.print(f"each alone in INT8, the rest in float, on {analysis.n} images of {_shown(analysis.images)}")
 
 
 def print_predictions(predictions: Predictions) -> None:

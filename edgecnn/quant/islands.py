@@ -7,17 +7,10 @@ quantizing it alone; the errors of different tensors add up.
 
 from collections.abc import Mapping
 
-from edgecnn.quant.calibrate import Range
-from edgecnn.quant.switches import Switches
 from edgecnn.quant.table import QuantizerTable
 
 WORTH = 0.05  # of all tensors' divergence together; what costs less stays INT8
 BUDGET = 0.025  # of the network's multiply-accumulates, in float
-
-
-def sensitivities(switches: Switches, ranges: Mapping[str, Range]) -> dict[str, float]:
-    """KL divergence of the logits, nats, that each tensor's quantizer costs alone."""
-    return {name: switches.divergence(name, ranges[name]) for name in switches.tensors}
 
 
 def float_islands(sensitivity: Mapping[str, float], table: QuantizerTable, macs: Mapping[str, int]) -> tuple[str, ...]:

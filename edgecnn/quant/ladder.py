@@ -24,12 +24,13 @@ from edgecnn.progress import Progress
 from edgecnn.quant.calibrate import BATCH, Range, observe_ranges, wider
 from edgecnn.quant.equalize import equalize
 from edgecnn.quant.histogram import MIN_MAX, Histogram, candidates
-from edgecnn.quant.islands import float_islands, sensitivities
+from edgecnn.quant.islands import float_islands
 from edgecnn.quant.lower.qdq import Profile, lower
 from edgecnn.quant.pixels import PIXELS, on_pixel_grid
 from edgecnn.quant.placement import Placement, Role, place
 from edgecnn.quant.ranges import Chosen, observe_histograms, search_ranges
 from edgecnn.quant.refine import refine, refinement_images
+from edgecnn.quant.sensitivity import tensor_sensitivities
 from edgecnn.quant.switches import Switches
 from edgecnn.quant.table import QuantizerTable, make_table
 from edgecnn.recipe import Preprocess
@@ -208,7 +209,7 @@ def _with_islands(candidate: _Candidate, judging: Float) -> _Candidate:
     """The candidate with its costliest small layers in float, or as it is."""
     switches = Switches(candidate.graph, place(candidate.graph), {Role.INPUT}, _some(judging))
     ranges = {name: chosen.range for name, chosen in candidate.ranges.items()}
-    islands = float_islands(sensitivities(switches, ranges), candidate.table, layer_macs(candidate.graph))
+    islands = float_islands(tensor_sensitivities(switches, ranges), candidate.table, layer_macs(candidate.graph))
     return replace(candidate, table=candidate.table.without(islands)) if islands else candidate
 
 

@@ -42,6 +42,7 @@ def _children_s() -> float:
         ["export", "--help"],
         ["verify", "--help"],
         ["inspect", "--help"],
+        ["analyze", "--help"],
         ["predict", "--help"],
         ["--version"],
         ["list", "--json"],
@@ -62,6 +63,6 @@ def test_version(command: Command) -> None:
 def test_help_names_every_command(command: Command) -> None:
     answer = command("--help")
     assert (answer.code, answer.err) == (0, "")
-    for name in ("list", "export", "verify", "inspect", "predict", "train", "doctor"):
+    for name in ("list", "export", "verify", "inspect", "analyze", "predict", "train", "doctor"):
         assert name in answer.out
     assert command() == answer  # as does the bare command

@@ -204,3 +204,23 @@ def test_a_terminal_gets_bars_and_a_pipe_none(
     assert "10/10" not in stdout
     if arguments:
         json.loads(stdout)
+
+
+# analyze
+
+
+def test_analyze(command: Command, photos: Path) -> None:
+    small = ("analyze", "mobilenetv1", "--weights", "random", "--size", "32", "--num-classes", "10", "--calib", photos)
+    found = document(command(*small, "--json"))
+    assert (found["model"], found["weights"], found["images"]) == ("mobilenetv1", "random", str(photos))
+    assert found["n"] >= 8
+    layers = found["layers"]
+    assert len(layers) == 28
+    assert {layer["module"] for layer in layers} >= {"features.0.0", "classifier.1"}
+    assert sum(layer["share"] for layer in layers) == pytest.approx(1, abs=1e-4)
+    assert [layer["kl"] for layer in layers] == sorted((layer["kl"] for layer in layers), reverse=True)
+    assert all(layer["kl"] == pytest.approx(layer["input_kl"] + layer["weight_kl"], rel=1e-4) for layer in layers)
+    people = command(*small)
+    assert people.code == 0
+    assert layers[0]["module"] in people.out.splitlines()[1]
+    assert "8 more layers" in people.out
