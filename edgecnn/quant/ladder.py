@@ -93,11 +93,11 @@ def climb(
     judge = _Judge(graph, judging, profile)
 
     with progress.stage("calibrate", len(observing)):
-        candidate, histograms = _min_max(graph, observing, judging, how, progress.advance)
+        candidate, histograms = _min_max(graph, observing, judging, how, profile, progress.advance)
     judge.consider(MIN_MAX, candidate)
 
     with progress.stage("search ranges", len(histograms)):
-        candidate = _searched(candidate, histograms, judging, progress.advance)
+        candidate = _searched(candidate, histograms, judging, profile, progress.advance)
     judge.consider("range search", candidate)
 
     candidate = _refined(judge.best, refining, progress)
@@ -108,10 +108,10 @@ def climb(
             other = equalize(graph, np.array_split(refining, -(-len(refining) // BATCH)))
         if other.sha256 != graph.sha256:
             with progress.stage("calibrate", len(observing)):
-                candidate, histograms = _min_max(other, observing, judging, how, progress.advance)
+                candidate, histograms = _min_max(other, observing, judging, how, profile, progress.advance)
             if any(chosen.method != MIN_MAX for chosen in judge.best.ranges.values()):
                 with progress.stage("search ranges", len(histograms)):
-                    candidate = _searched(candidate, histograms, judging, progress.advance)
+                    candidate = _searched(candidate, histograms, judging, profile, progress.advance)
             judge.consider("equalization", _refined(candidate, refining, progress))
     return Climbed(judge.best.graph, profile.kept(judge.best.table), tuple(judge.rungs))
 
@@ -157,7 +157,12 @@ class _Judge:
 
 
 def _min_max(
-    graph: Graph, observing: ImageSet, judging: Float, how: Preprocess, on_images: Callable[[int], None]
+    graph: Graph,
+    observing: ImageSet,
+    judging: Float,
+    how: Preprocess,
+    profile: Profile,
+    on_images: Callable[[int], None],
 ) -> tuple[_Candidate, dict[str, Histogram]]:
     """The whole range of every image: held-out ones may widen it, for it shall cut off nothing."""
     placement = place(graph)
@@ -166,17 +171,21 @@ def _min_max(
     ranges = {
         name: Chosen(MIN_MAX, wider(histogram.extremes, held_out[name])) for name, histogram in histograms.items()
     }
-    return _Candidate(graph, ranges, _table(graph, placement, ranges)), histograms
+    return _Candidate(graph, ranges, _table(graph, placement, ranges, profile)), histograms
 
 
 def _searched(
-    candidate: _Candidate, histograms: dict[str, Histogram], judging: Float, on_tensor: Callable[[], None]
+    candidate: _Candidate,
+    histograms: dict[str, Histogram],
+    judging: Float,
+    profile: Profile,
+    on_tensor: Callable[[], None],
 ) -> _Candidate:
     placement = place(candidate.graph)
     count = min(SEARCH_IMAGES, max(1, SEARCH_PIXELS // judging[0, 0].size))
     some = judging[:: -(-len(judging) // count)]
-    found = search_ranges(candidate.graph, placement, histograms, candidate.ranges, some, on_tensor)
-    return _Candidate(candidate.graph, found, _table(candidate.graph, placement, found))
+    found = search_ranges(candidate.graph, placement, histograms, candidate.ranges, some, on_tensor, profile.symmetric)
+    return _Candidate(candidate.graph, found, _table(candidate.graph, placement, found, profile))
 
 
 def _refined(candidate: _Candidate, images: Float, progress: Progress) -> _Candidate:
@@ -185,8 +194,8 @@ def _refined(candidate: _Candidate, images: Float, progress: Progress) -> _Candi
     return _Candidate(candidate.graph, candidate.ranges, table)
 
 
-def _table(graph: Graph, placement: Placement, ranges: dict[str, Chosen]) -> QuantizerTable:
-    return make_table(graph, placement, {name: chosen.range for name, chosen in ranges.items()})
+def _table(graph: Graph, placement: Placement, ranges: dict[str, Chosen], profile: Profile) -> QuantizerTable:
+    return make_table(graph, placement, {name: chosen.range for name, chosen in ranges.items()}, profile.symmetric)
 
 
 def _logits(graph: Graph, images: Float) -> Float:

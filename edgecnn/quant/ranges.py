@@ -56,12 +56,14 @@ def search_ranges(
     widest: dict[str, Chosen],
     images: Float,
     on_tensor: Callable[[], None] = lambda: None,
+    symmetric: bool = False,
 ) -> dict[str, Chosen]:
     """The range of each tensor of a placement.
 
     Args:
         widest: min-max ranges, which are kept unless another is clearly better.
         images: (n, C, H, W) float32, normalised; not the ones behind the histograms.
+        symmetric: quantizers have signed codes and no zero-point.
         on_tensor: called after each tensor that was tried.
     """
     want = _run(inference_session(with_batch(graph, None).content), images, {})
@@ -71,7 +73,8 @@ def search_ranges(
     for name in histograms:
         # What only a runtime with INT8-to-INT8 kernels quantizes is not tried: its range is of little weight.
         if placement.roles[name] & {Role.INPUT, Role.SKIP}:
-            tried = _divergences(graph, placement, name, {MIN_MAX: widest[name].range}, images[few], want[few])
+            least = {MIN_MAX: widest[name].range}
+            tried = _divergences(graph, placement, name, least, images[few], want[few], symmetric)
             alone[name] = tried[MIN_MAX]
         on_tensor()
     total = sum(alone.values())
@@ -79,7 +82,7 @@ def search_ranges(
         if divergence < MATTERS * total:
             continue
         ranges = candidates(histograms[name]) | {MIN_MAX: widest[name].range}
-        tried = _divergences(graph, placement, name, ranges, images, want)
+        tried = _divergences(graph, placement, name, ranges, images, want, symmetric)
         best = min(tried, key=tried.__getitem__)
         if tried[best] < BETTER * tried[MIN_MAX]:
             chosen[name] = Chosen(best, ranges[best])
@@ -87,24 +90,30 @@ def search_ranges(
 
 
 def _divergences(
-    graph: Graph, placement: Placement, tensor: str, ranges: dict[str, Range], images: Float, want: Float
+    graph: Graph,
+    placement: Placement,
+    tensor: str,
+    ranges: dict[str, Range],
+    images: Float,
+    want: Float,
+    symmetric: bool,
 ) -> dict[str, float]:
     """KL divergence of the logits, nats, with this tensor alone quantized to each of these ranges."""
-    alone = _quantized_alone(graph, placement, tensor)
+    alone = _quantized_alone(graph, placement, tensor, symmetric)
     scale, zero_point = f"{tensor}/scale", f"{tensor}/zero_point"
     found = {}
     session = inference_session(alone.content, int8_kernels=False)
     for method, candidate in ranges.items():
-        quantizer = activation_quantizer(tensor, candidate, placement.roles[tensor])
+        quantizer = activation_quantizer(tensor, candidate, placement.roles[tensor], symmetric)
         feeds: dict[str, NDArray[Any]] = {
             scale: np.array(quantizer.scale, np.float32),
-            zero_point: np.array(quantizer.zero_point, np.uint8),
+            zero_point: np.array(quantizer.zero_point, quantizer.dtype),
         }
         found[method] = compare(want, _run(session, images, feeds)).kl
     return found
 
 
-def _quantized_alone(graph: Graph, placement: Placement, tensor: str) -> Graph:
+def _quantized_alone(graph: Graph, placement: Placement, tensor: str, symmetric: bool) -> Graph:
     """The FP32 graph but for one tensor, whose scale and zero-point are inputs, so that one session tries them all."""
     model = with_batch(graph, None).copy()
     pair = activation_pair(tensor, ActivationQuantizer(1.0, 0, frozenset()), [])
@@ -120,7 +129,8 @@ def _quantized_alone(graph: Graph, placement: Placement, tensor: str) -> Graph:
             nodes += pair
     del model.graph.node[:]
     model.graph.node.extend(nodes)
-    for name, kind in zip(pair[0].input[1:], (TensorProto.FLOAT, TensorProto.UINT8), strict=True):
+    codes = TensorProto.INT8 if symmetric else TensorProto.UINT8
+    for name, kind in zip(pair[0].input[1:], (TensorProto.FLOAT, codes), strict=True):
         model.graph.input.append(helper.make_tensor_value_info(name, kind, []))
     return Graph(model)
 

@@ -10,7 +10,7 @@ from edgecnn.data.sets import load_set
 from edgecnn.graph.graph import Graph
 from edgecnn.progress import Progress
 from edgecnn.quant.ladder import Climbed, climb
-from edgecnn.quant.lower.profiles import ONNXRUNTIME, OPENVINO
+from edgecnn.quant.lower.profiles import ONNXRUNTIME, OPENVINO, TENSORRT
 from edgecnn.quant.lower.qdq import Profile
 from edgecnn.quant.placement import place
 from edgecnn.recipe import Preprocess
@@ -47,6 +47,13 @@ def test_a_rung_is_kept_if_it_is_better_than_the_one_kept_before(climbed: Callab
         assert rung.n == 2  # a fifth of ten pictures
         assert 0 <= rung.agreement <= 1
         assert rung.elapsed_s > 0
+
+
+def test_a_runtime_without_zero_points_is_searched_and_refined_without_them(climbed: Callable[..., Climbed]) -> None:
+    found = climbed("balanced", TENSORRT)
+    assert all(quantizer.signed and quantizer.zero_point == 0 for quantizer in found.table.activations.values())
+    assert [rung.name for rung in found.rungs] == [rung.name for rung in climbed().rungs]
+    assert not any(quantizer.signed for quantizer in climbed().table.activations.values())
 
 
 def test_evidence_names_ranges_and_float_layers(climbed: Callable[..., Climbed], tiny_graph: TinyGraph) -> None:
