@@ -49,10 +49,10 @@ def list_models(as_json: Json = False) -> None:
 def export(
     model: Annotated[str, typer.Argument(help="A name that `edgecnn list` shows.")],
     target: Annotated[
-        list[str], typer.Option("--target", "-t", help="onnx, onnxruntime or openvino; may be repeated.")
+        list[str], typer.Option("--target", "-t", help="onnx, onnxruntime, openvino or tensorrt; may be repeated.")
     ],
     fp32: Annotated[bool, typer.Option("--fp32", help="Float weights and arithmetic (the default).")] = False,
-    fp16: Annotated[bool, typer.Option("--fp16", help="Weights stored in half precision.")] = False,
+    fp16: Annotated[bool, typer.Option("--fp16", help="Half precision: computed in on GPUs, else stored in.")] = False,
     int8: Annotated[bool, typer.Option("--int8", help="Quantized on calibration images.")] = False,
     precision: Annotated[str | None, typer.Option(help="fp32, fp16 or int8, as one word.")] = None,
     weights: Annotated[
@@ -68,6 +68,12 @@ def export(
     max_drop: MaxDrop = None,
     effort: Annotated[
         str | None, typer.Option(help="How far INT8 climbs: fast, or balanced unless told.", metavar="E")
+    ] = None,
+    flavour: Annotated[
+        str | None, typer.Option(help="Of TensorRT: auto (the default), tensorrt, tensorrt-rtx or bundle.", metavar="F")
+    ] = None,
+    gpu_arch: Annotated[
+        str | None, typer.Option(help="Of TensorRT-RTX: sm86,sm89,…; every one unless told.", metavar="SM,SM")
     ] = None,
     out: Annotated[
         Path | None, typer.Option(help="Folder to write; MODEL-TARGET-PRECISION unless told.", metavar="DIR")
@@ -99,6 +105,8 @@ def export(
             batch=1 if batch is None and not dynamic_batch else batch,
             max_drop_pp=max_drop,
             effort=effort,
+            flavour=flavour if name == "tensorrt" or "tensorrt" not in target else None,
+            gpu_arch=_architectures(gpu_arch) if name == "tensorrt" or "tensorrt" not in target else (),
             out=out / name if out is not None and len(target) > 1 else out,
             force=force,
         )
@@ -261,6 +269,10 @@ def _size(text: str | None) -> tuple[int, int] | None:
     if len(sides) > 2 or not all(side.isascii() and side.isdigit() for side in sides):
         raise UsageError(f"--size is {text!r}, expected N or HxW in pixels, such as 224 or 192x256")
     return int(sides[0]), int(sides[-1])
+
+
+def _architectures(text: str | None) -> tuple[str, ...]:
+    return () if text is None else tuple(name.strip().lower() for name in text.split(","))
 
 
 def _print_json(document: object) -> None:

@@ -49,6 +49,7 @@ class Verification:
         images: name and hash of the image set.
         accuracy: None without labels.
         coverage: what the runtime executes, None where that was not looked at.
+        executed: whether the artifact itself answered, and not the lowered graph that it was built from.
     """
 
     reference: str
@@ -59,6 +60,7 @@ class Verification:
     stages: tuple[StageRow, ...]
     note: str = ""
     coverage: Coverage | None = None
+    executed: bool = True
 
     @property
     def secretly_float(self) -> bool:
@@ -71,6 +73,15 @@ class Verification:
             return replace(self, coverage=coverage)
         judgement = Judgement(Verdict.FAIL, (coverage.problem, *self.judgement.reasons), rejected=True)
         return replace(self, coverage=coverage, judgement=judgement)
+
+    def with_note(self, note: str) -> "Verification":
+        """The same, and a sentence more for people."""
+        return replace(self, note="; ".join(text for text in (self.note, note) if text))
+
+    def not_executed(self, absence: str) -> "Verification":
+        """The same, said to be the lowered graph's; ``absence`` is why the artifact itself could not answer here."""
+        note = f"built, not executed here ({absence}): this is the lowered graph's parity, in ONNX Runtime"
+        return replace(self.with_note(note), executed=False)
 
     def as_json(self) -> dict[str, Any]:
         """The keys that scripts rely on; the label keys are null without labels. Numbers carry six digits."""
@@ -93,6 +104,7 @@ class Verification:
             "reasons": list(self.judgement.reasons),
             "reference": self.reference,
             "images": self.images,
+            "executed": self.executed,
             "note": self.note,
             "coverage": self.coverage and self.coverage.as_json(),
             "stages": [
@@ -137,11 +149,9 @@ def check(
     return _conclude(logits, reference, labels, named, precision, gate, images.note)
 
 
-def check_golden(
-    golden: Float, run: Callable[[Float], Float], inputs: Float, precision: str, gate: Gate
-) -> Verification:
-    """Checks the artifact alone, against the eager logits that travel with it."""
-    logits = {"golden": golden, "compiled": run(inputs)}
+def check_golden(golden: Float, stage: Stage, inputs: Float, precision: str, gate: Gate) -> Verification:
+    """Checks one stage alone, the artifact unless it cannot run, against the eager logits that travel with it."""
+    logits = {"golden": golden, stage.name: stage.run(inputs)}
     return _conclude(logits, "golden", None, {"name": "golden pairs"}, precision, gate, "")
 
 

@@ -180,7 +180,9 @@ def test_every_layer_is_executed_once_in_the_precision_that_was_promised(case: C
 
 def test_coverage_is_in_the_manifest_and_the_same_again(case: Case, session: Session) -> None:
     stored = json.loads(json.dumps(case.artifact.manifest["coverage"]))
-    assert stored == coverage_of(case.artifact, session).as_json()
+    found = coverage_of(case.artifact, session)
+    assert found is not None
+    assert stored == found.as_json()
     assert (stored["int8_macs_share"] > 0) == (case.precision == "int8")
     assert stored["macs"] == sum(case.artifact.layer_macs.values())
 
