@@ -22,6 +22,7 @@ from edgecnn.progress import Progress
 from edgecnn.quant.calibrate import BATCH, observe_ranges, wider
 from edgecnn.quant.equalize import equalize
 from edgecnn.quant.histogram import MIN_MAX, Histogram
+from edgecnn.quant.lower.profiles import OPENVINO
 from edgecnn.quant.lower.qdq import Profile, lower
 from edgecnn.quant.placement import Placement, place
 from edgecnn.quant.ranges import Chosen, observe_histograms, search_ranges
@@ -100,7 +101,7 @@ def climb(
         candidate = _searched(candidate, histograms, judging, profile, progress.advance)
     judge.consider("range search", candidate)
 
-    candidate = _refined(judge.best, refining, progress)
+    candidate = _refined(judge.best, refining, profile, progress)
     judge.consider("rounding and bias", candidate)
 
     if effort != EFFORTS[0]:
@@ -112,7 +113,7 @@ def climb(
             if any(chosen.method != MIN_MAX for chosen in judge.best.ranges.values()):
                 with progress.stage("search ranges", len(histograms)):
                     candidate = _searched(candidate, histograms, judging, profile, progress.advance)
-            judge.consider("equalization", _refined(candidate, refining, progress))
+            judge.consider("equalization", _refined(candidate, refining, profile, progress))
     return Climbed(judge.best.graph, profile.kept(judge.best.table), tuple(judge.rungs))
 
 
@@ -188,9 +189,11 @@ def _searched(
     return _Candidate(candidate.graph, found, _table(candidate.graph, placement, found, profile))
 
 
-def _refined(candidate: _Candidate, images: Float, progress: Progress) -> _Candidate:
-    with progress.stage("refine layers", len(candidate.table.layers)):
-        table = refine(candidate.graph, candidate.table, images, progress.advance)
+def _refined(candidate: _Candidate, images: Float, profile: Profile, progress: Progress) -> _Candidate:
+    # As it will run. What runtimes with zero-points share is refined once, with every layer INT8, as OpenVINO has it.
+    refined = profile if profile.symmetric else OPENVINO
+    with progress.stage("refine layers", len(refined.kept(candidate.table).layers)):
+        table = refine(candidate.graph, candidate.table, images, progress.advance, refined)
     return _Candidate(candidate.graph, candidate.ranges, table)
 
 
