@@ -100,7 +100,7 @@ class TensorRtTarget(Target):
         options = builder.Options(batches=BATCHES if dynamic else None, architectures=self.architectures)
         operators = {node.name: node.op_type for node in graph.nodes}
         try:
-            built = builder.build(trt, graph.content, options)
+            built = builder.build_alone(chosen.module, graph.content, options)
             kernels = chosen.kernels(trt, built, operators)
         except builder.Refused as error:
             raise BuildError(f"{chosen.name} {trt.__version__} refuses the graph: {error}") from error

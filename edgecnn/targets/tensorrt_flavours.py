@@ -9,7 +9,7 @@ from typing import Any
 from edgecnn.errors import BuildError, UnavailableError, UsageError, unknown_name
 from edgecnn.targets.base import Options
 from edgecnn.targets.bundle.builder import Built
-from edgecnn.targets.bundle.cuda import find_gpu
+from edgecnn.targets.bundle.cuda_driver import find_gpu
 from edgecnn.targets.bundle.layers import Kernel, from_inspector, from_log
 
 AUTO, PROPER, RTX, BUNDLE = "auto", "tensorrt", "tensorrt-rtx", "bundle"

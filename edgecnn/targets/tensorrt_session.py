@@ -7,7 +7,7 @@ from edgecnn.data.preprocess import Float
 from edgecnn.errors import BuildError, UnavailableError
 from edgecnn.targets.base import ExecutedLayer, Interface, Session, StaticCost
 from edgecnn.targets.bundle.builder import logger
-from edgecnn.targets.bundle.cuda import Cuda, CudaError, Gpu, find_gpu
+from edgecnn.targets.bundle.cuda_driver import Cuda, CudaError, Gpu, find_gpu
 from edgecnn.targets.bundle.engine import Runner
 from edgecnn.targets.bundle.layers import Kernel
 from edgecnn.targets.tensorrt_flavours import load

@@ -8,6 +8,12 @@ of 8.6, 10.3 and 11.4, and the docstrings of tensorrt_rtx 1.7.1.
 
 from __future__ import annotations
 
+import importlib
+import json
+import subprocess
+import sys
+import tempfile
+from pathlib import Path
 from typing import Any, NamedTuple
 
 LAYERS = "Layers:"  # how RTX's builder begins the message that lists its kernels
@@ -44,6 +50,58 @@ class Built(NamedTuple):
     engine: bytes
     layers: str
     timing_cache: bytes | None
+
+
+def build_alone(module: str, content: bytes, options: Options) -> Built:
+    """``build`` in a process of its own, which a builder that crashes takes down alone.
+
+    And a failed build leaves something behind: with TensorRT-RTX 1.7.1, after one that failed for SM75 the next engine
+    of the process is one for SM75 as well, whatever it was asked to be, without a word.
+
+    Args:
+        module: ``tensorrt`` or ``tensorrt_rtx``.
+
+    Raises:
+        Refused: as ``build``, or the process died.
+    """
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        (folder / MODEL).write_bytes(content)
+        (folder / CACHE).write_bytes(options.timing_cache or b"")
+        asked = options._replace(timing_cache=None)._asdict()
+        (folder / ASKED).write_text(json.dumps(dict(asked, cached=options.timing_cache is not None)), "utf-8")
+        line = [sys.executable, str(Path(__file__).resolve()), module, name]
+        done = subprocess.run(line, capture_output=True, check=False)  # noqa: S603
+        if done.returncode != 0:
+            said = done.stderr.decode(errors="replace").split("\n")
+            raise Refused(f"the builder died ({done.returncode}): " + " ".join("".join(said[-2:]).split()))
+        answer = json.loads((folder / ANSWER).read_text("utf-8"))
+        if answer["refused"]:
+            raise Refused(answer["refused"])
+        cache = (folder / CACHE).read_bytes() if answer["cached"] else None
+        return Built((folder / ENGINE).read_bytes(), answer["layers"], cache)
+
+
+MODEL, CACHE, ASKED, ANSWER, ENGINE = "model.onnx", "timing.cache", "asked.json", "answer.json", "model.engine"
+
+
+def main(module: str, name: str) -> None:
+    """The other process: reads what ``build_alone`` left in a folder, and leaves its answer there."""
+    folder = Path(name)
+    asked = json.loads((folder / ASKED).read_text("utf-8"))
+    cache = (folder / CACHE).read_bytes() if asked.pop("cached") else None
+    wanted: dict[str, Any] = {key: tuple(value) if isinstance(value, list) else value for key, value in asked.items()}
+    options = Options(**wanted)
+    answer = {"refused": "", "layers": "", "cached": False}
+    try:
+        content = (folder / MODEL).read_bytes()
+        built = build(importlib.import_module(module), content, options._replace(timing_cache=cache))
+        (folder / ENGINE).write_bytes(built.engine)
+        (folder / CACHE).write_bytes(built.timing_cache or b"")
+        answer = {"refused": "", "layers": built.layers, "cached": built.timing_cache is not None}
+    except Refused as error:
+        answer["refused"] = str(error)
+    (folder / ANSWER).write_text(json.dumps(answer), "utf-8")
 
 
 def build(trt: Any, content: bytes, options: Options) -> Built:
@@ -163,3 +221,7 @@ def _said(error: Any) -> str:
 def _last(log: Any) -> str:
     said = [text for severity, text in log.messages if severity in SAID]
     return " ".join(said[-1].split()) if said else "no reason given"
+
+
+if __name__ == "__main__":
+    main(*sys.argv[1:])

@@ -17,7 +17,7 @@ class Runner:
 
     Args:
         trt: the module that the engine was built with.
-        cuda: ``cuda.Cuda``.
+        cuda: ``cuda_driver.Cuda``.
         logger: of that module.
         batch: the largest that will be run.
 
