@@ -96,7 +96,7 @@ def _axis_problems(
         if layer.op_type == "Gemm":
             expected = 1 - next((attribute.i for attribute in layer.attribute if attribute.name == "transB"), 0)
         if expected is not None and axis != expected:
-            yield f"{where}: axis {axis}, expected {expected}, that of {layer.op_type} {layer.name!r}'s output channels"
+            yield f"{where}: axis {axis}, expected {expected}, where {layer.op_type} {layer.name!r} has its outputs"
 
 
 def _readers(graph: Graph, tensor: str) -> Iterator[onnx.NodeProto]:

@@ -4,13 +4,15 @@ Without a GPU an engine cannot be opened, let alone run. What its builder made o
 so that INT8 coverage is known everywhere; that nothing was executed is said wherever an answer is asked for.
 """
 
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar
 
 from edgecnn.errors import BuildError
 from edgecnn.targets.base import FP16, FP32, Advice, Interface, Options, Session, StaticCost, Target
 from edgecnn.targets.bundle import builder
+from edgecnn.targets.tensorrt_bundle import write_bundle
 from edgecnn.targets.tensorrt_flavours import BUNDLE, RTX, Flavour, choose, load
 from edgecnn.targets.tensorrt_session import BATCHES, Description, NothingBuilt, TensorRtSession
 
@@ -88,6 +90,9 @@ class TensorRtTarget(Target):
         int8 = Description.read(built[".json"]).cost("int8")
         fp16 = self._built(fp16_arithmetic(reference))[1].cost("fp16")
         return advice(int8, fp16, self._chosen.name)
+
+    def companions(self, graphs: Mapping[str, "Graph"], golden: bytes, facts: Mapping[str, Any]) -> dict[str, bytes]:
+        return {"bundle.zip": write_bundle(graphs, golden, facts)}
 
     @property
     def _chosen(self) -> Flavour:

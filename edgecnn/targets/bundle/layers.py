@@ -93,7 +93,8 @@ def from_inspector(text: str, operators: dict[str, str]) -> tuple[Kernel, ...]:
         if isinstance(layer, dict):
             inputs, outputs = ([_inspected(tensor) for tensor in layer.get(key, [])] for key in ("Inputs", "Outputs"))
             constants = [Tensor((1, 1), _weight_type(layer))] if _weight_type(layer) else []
-            nodes = NODE.findall(layer.get("Metadata", ""))
+            # Before 8.6 there is no metadata, but a fused kernel is called by the nodes that it stands for.
+            nodes = NODE.findall(layer.get("Metadata", "")) or layer.get("Name", "").split(" + ")
             listed.append(_Listed(layer.get("LayerType", ""), inputs, constants, outputs, nodes))
     return _kernels(listed, operators)
 

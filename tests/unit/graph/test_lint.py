@@ -116,8 +116,8 @@ BAD: dict[Callable[[onnx.ModelProto], None], str] = {
     unsigned_codes: "node 'image/QuantizeLinear' (QuantizeLinear): uint8 zero-points, expected int8 ones of 0",
     no_zero_point: "node 'image/QuantizeLinear' (QuantizeLinear): no zero-point, expected int8 ones of 0",
     zero_point_that_is_not_zero: "node 'image/QuantizeLinear' (QuantizeLinear): a zero-point of 3, expected 0",
-    scales_along_the_inputs: "node 'features.0.0.weight/DequantizeLinear' (DequantizeLinear): axis 1, expected 0, that"
-    " of Conv 'features.0.0/Conv's output channels",
+    scales_along_the_inputs: "node 'features.0.0.weight/DequantizeLinear' (DequantizeLinear): axis 1, expected 0, where"
+    " Conv 'features.0.0/Conv' has its outputs",
     scales_of_another_length: "node 'features.0.0.weight/DequantizeLinear' (DequantizeLinear): scales of shape [3] on"
     " axis 0 of a weight of shape [16, 3, 3, 3]",
     int32_bias: "node 'dequantized' (DequantizeLinear): an int32 bias, expected a float one",
