@@ -145,19 +145,33 @@ def verify(
     weights: Annotated[
         str | None, typer.Option(help="The state dict it was exported from, where that was a file.", metavar="FILE")
     ] = None,
+    result: Annotated[
+        Path | None, typer.Option(help="What the bundle's run.py found on its device, instead.", metavar="FILE")
+    ] = None,
     as_json: Json = False,
 ) -> None:
     """Check an artifact here and now, stage by stage; exits with 6 when it fails."""
+    from edgecnn.console import out as screen
     from edgecnn.console import print_verification, watching
     from edgecnn.errors import ParityError
+    from edgecnn.pipeline import on_device
     from edgecnn.pipeline import verify as run
 
-    with watching() as progress:
-        verification = run(artifact, images, max_drop, weights, progress)
+    if result is not None:
+        if (images, max_drop, weights) != (None, None, None):
+            raise UsageError("--result is judged as it is; drop --images, --max-drop and --weights")
+        device = on_device(artifact, result)
+        verification, document = device.verification, device.as_json()
+    else:
+        with watching() as progress:
+            verification = run(artifact, images, max_drop, weights, progress)
+        document = verification.as_json()
     if as_json:
-        _print_json(verification.as_json())
+        _print_json(document)
     else:
         print_verification(verification)
+        if result is not None:
+            screen.print(device.text, markup=False)
     if verification.judgement.rejected:
         raise ParityError(f"{artifact} is rejected: {'; '.join(verification.judgement.reasons)}")
 

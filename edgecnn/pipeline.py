@@ -26,6 +26,7 @@ from edgecnn.recipe import Data, Gate, load_labels
 from edgecnn.request import ExportRequest, Plan, plan, with_max_drop
 from edgecnn.targets.base import Advice, ExecutedLayer, Interface, Session, Target
 from edgecnn.verify.coverage import cover
+from edgecnn.verify.device import OnDevice, read_result
 from edgecnn.verify.golden import golden_pairs, read_golden
 from edgecnn.verify.reopen import coverage_of, last_stage, open_session, reopen, torch_stage
 from edgecnn.verify.stages import Stage, Verification, check, check_golden
@@ -215,6 +216,16 @@ def verify(
     if session.absence:
         verification = verification.not_executed(session.absence)
     return _marked(artifact, verification)
+
+
+def on_device(folder: Path, result: Path) -> OnDevice:
+    """What a bundle's ``run.py`` found on its device, judged here. The artifact is not marked by it.
+
+    Raises:
+        InputError: the file is no result.
+        IntegrityError: it is of another bundle, or the artifact is not what its manifest says.
+    """
+    return read_result(load_artifact(folder), result)
 
 
 def predict(folder: Path, paths: list[Path]) -> Predictions:

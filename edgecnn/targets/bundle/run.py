@@ -33,10 +33,14 @@ TOLERANCES = {"fp32": (1e-4, 1e-4), "fp16": (1e-2, 2e-2)}
 
 
 def parity(want: Any, got: Any, precision: str, gate: dict[str, float]) -> dict[str, Any]:
-    """Logits ``(n, classes)`` against the eager model's, and the reasons to reject them, if any."""
+    """Logits ``(n, classes)`` against the eager model's, and the reasons to reject them, if any.
+
+    Raises:
+        Stop: they cannot be compared at all.
+    """
     reasons = []
     if want.shape != got.shape or not np.isfinite(got).all():
-        return {"n": len(want), "reasons": [f"logits of shape {got.shape}, or not finite; expected {want.shape}"]}
+        raise Stop(FAILED, f"rejected: logits of shape {got.shape}, expected {want.shape}; or they are not finite")
     a, b = want.astype(np.float64), got.astype(np.float64)
     noise, signal = float(np.square(a - b).sum()), float(np.square(a).sum())
     log_p, log_q = _log_softmax(a), _log_softmax(b)
@@ -53,6 +57,7 @@ def parity(want: Any, got: Any, precision: str, gate: dict[str, float]) -> dict[
     return {
         "n": len(a),
         "max_abs": max_abs,
+        "cosine": float((a * b).sum() / (np.linalg.norm(a) * np.linalg.norm(b) + 1e-30)),
         "sqnr_db": 10 * float(np.log10(signal / noise)) if noise > 0 and signal > 0 else 300.0,
         "agreement": agreement,
         "kl": kl,
@@ -163,6 +168,7 @@ def main() -> None:
         "bundle": {"sha256": manifest["sha256"], "model": manifest["model"], "edgecnn": manifest["edgecnn"]},
         "engine": described,
         "parity": found,
+        "largest_logit": float(np.abs(want).max()),
         "latency": timed,
     }
     (HERE / RESULT).write_text(json.dumps(result, indent=1, sort_keys=True) + "\n", "utf-8")
