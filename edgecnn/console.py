@@ -91,14 +91,20 @@ def print_exported(exported: Exported) -> None:
         out.print(_shown(exported.remark))
     if exported.advice is not None:
         out.print(_shown(exported.advice.text))
-    size = sum(entry["size_bytes"] for entry in manifest["files"] if entry["role"].startswith(("model.", "bundle.")))
-    state = manifest["status"] if exported.verification.executed else f"{manifest['status']}, built, not executed here"
+    size = _size(manifest, "model.") or _size(manifest, "bundle.")
+    verification = exported.verification
+    state = manifest["status"] if verification.executed else f"{manifest['status']}, {verification.not_here}"
     seconds = sum(exported.elapsed_s.values())
     folder = _shown(str(exported.artifact.folder))
     out.print(
         f"{folder}  {manifest['model']['name']} {manifest['precision']} for {manifest['target']},"
         f" {size / 1e6:.1f} MB, {state}, in {seconds:.1f} s"
     )
+
+
+def _size(manifest: dict[str, Any], role: str) -> int:
+    """Bytes of the files whose role begins so."""
+    return sum(entry["size_bytes"] for entry in manifest["files"] if entry["role"].startswith(role))
 
 
 def print_rungs(rungs: "tuple[Rung, ...]") -> None:
@@ -168,7 +174,8 @@ def print_inspection(inspection: Inspection) -> None:
     if coverage is not None:
         _print_coverage(coverage)
     if inspection.absence:
-        out.print(_shown(f"not timed: built, not executed here ({inspection.absence})"))
+        built = "not built here" if coverage is None else "built, not executed or timed here"
+        out.print(_shown(f"{built}: {inspection.absence}"))
     if inspection.versus is not None:
         _print_versus(inspection.versus)
 

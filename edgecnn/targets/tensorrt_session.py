@@ -89,7 +89,7 @@ class NothingBuilt(Session):
     """An artifact whose engine its device will build."""
 
     def __init__(self, interface: Interface) -> None:
-        super().__init__(interface, "its engine is built on the device, from the bundle")
+        super().__init__(interface, "the device builds its engine, from the bundle")
 
     def executed(self) -> tuple[ExecutedLayer, ...]:
         return ()

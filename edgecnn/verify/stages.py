@@ -74,13 +74,18 @@ class Verification:
         judgement = Judgement(Verdict.FAIL, (coverage.problem, *self.judgement.reasons), rejected=True)
         return replace(self, coverage=coverage, judgement=judgement)
 
+    @property
+    def not_here(self) -> str:
+        """What to call an artifact that was not executed; one without kernels was not even built."""
+        return "not built here" if self.coverage is None else "built, not executed here"
+
     def with_note(self, note: str) -> "Verification":
         """The same, and a sentence more for people."""
         return replace(self, note="; ".join(text for text in (self.note, note) if text))
 
     def not_executed(self, absence: str) -> "Verification":
         """The same, said to be the lowered graph's; ``absence`` is why the artifact itself could not answer here."""
-        note = f"built, not executed here ({absence}): this is the lowered graph's parity, in ONNX Runtime"
+        note = f"{self.not_here} ({absence}): this is the lowered graph's parity, in ONNX Runtime"
         return replace(self.with_note(note), executed=False)
 
     def as_json(self) -> dict[str, Any]:

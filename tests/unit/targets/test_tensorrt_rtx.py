@@ -173,6 +173,22 @@ def test_bytes_are_those_of_the_tensors_between_kernels(tiny_graph: TinyGraph) -
     assert sum(kernel.bytes for kernel in kernels) < 100 * image
 
 
+def test_kernels_that_only_move_or_quantize_are_reformats(tiny_graph: TinyGraph, tiny_table: TinyTable) -> None:
+    """Between two layers with nothing but a bias, a kernel of its own turns sums into codes."""
+    graph, table = tiny_graph("mobilenetv2"), tiny_table("mobilenetv2", symmetric=True)
+    kernels = described(rtx().build(graph_of(graph, table, "int8"))).kernels
+    found = cover(
+        [ExecutedLayer(kernel.nodes, kernel.kind, kernel.precision) for kernel in kernels],
+        layer_macs(graph),
+        activation_sizes(graph),
+        [layer.node for layer in TENSORRT.kept(table).layers],
+        True,
+    )
+    assert found.problem == ""
+    assert found.reformats["Reformat"] > 5
+    assert len(found.unfused) == len(activation_sizes(graph))
+
+
 def test_a_description_survives_its_file_and_nothing_else_does(tiny_graph: TinyGraph) -> None:
     built = rtx("sm86").build(tiny_graph())
     found = described(built)
