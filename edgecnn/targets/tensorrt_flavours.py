@@ -96,7 +96,7 @@ def _find(wanted: str) -> Flavour:
     if wanted == BUNDLE:
         return Flavour(BUNDLE, "the device builds the engine")
     gpu, no_gpu = find_gpu()
-    installed = {name for name in (PROPER, RTX) if importlib.util.find_spec(MODULES[name]) is not None}
+    installed = {name for name in (PROPER, RTX) if _is_installed(MODULES[name])}
     lacks = no_gpu or ("" if PROPER in installed else "its package is not installed")
     if wanted == PROPER or (wanted == AUTO and gpu is not None and PROPER in installed):
         if lacks or gpu is None:
@@ -108,6 +108,12 @@ def _find(wanted: str) -> Flavour:
         raise UnavailableError(f"target tensorrt needs {MODULES[RTX]}: {INSTALL}")
     why = f"TensorRT itself needs its package and its GPU: {lacks}" if wanted == AUTO else "asked for"
     return Flavour(RTX, why, _version(RTX))
+
+
+def _is_installed(module: str) -> bool:
+    """A folder of that name beside the user, such as one of artifacts, is found too, but has no file."""
+    found = importlib.util.find_spec(module)
+    return found is not None and found.origin is not None
 
 
 def _otherwise(installed: set[str]) -> str:

@@ -88,6 +88,14 @@ def test_auto_takes_tensorrt_with_its_package_and_its_gpu(monkeypatch: pytest.Mo
     assert choose(Options("tensorrt-rtx", ("sm86",)))[1] == ("SM86",)
 
 
+def test_a_folder_of_that_name_is_no_package(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """As ``--out .`` for several targets makes one."""
+    (tmp_path / "tensorrt").mkdir()
+    monkeypatch.syspath_prepend(str(tmp_path))
+    on(monkeypatch, ADA)
+    assert choose(Options())[0].name == "tensorrt-rtx"
+
+
 def test_a_machine_without_a_driver_is_told_so() -> None:
     gpu, why = find_gpu()
     assert (gpu is None) == bool(why)
