@@ -14,6 +14,7 @@ import onnx
 
 VERSION = os.environ["STAND_IN"]
 REFUSED = os.environ.get("STAND_IN_REFUSES", "").split()  # spellings: typed-int8, untyped-int8
+IN_FLOAT = os.environ.get("STAND_IN_FLOAT", "").split()  # spellings that are built, but whose layers are float
 OLD, CHOICE, NEW = VERSION == "8.6", VERSION == "10.3", VERSION == "11.4"
 __version__ = {"8.6": "8.6.2", "10.3": "10.3.0", "11.4": "11.4.1"}[VERSION]
 
@@ -202,12 +203,12 @@ class Builder:
             "verbosity": config.profiling_verbosity.name,
             "dla": config.DLA_core if config.default_device_type == DeviceType.DLA else None,
             "cache": None if config.cache is None else config.cache.content.decode(),
-            "layers": _layers(network.model.graph),
+            "layers": _layers(network.model.graph, spelling in IN_FLOAT),
         }
         return json.dumps(asked).encode()
 
 
-def _layers(graph: Any) -> list[dict[str, Any]]:
+def _layers(graph: Any, in_float: bool) -> list[dict[str, Any]]:
     """One kernel for each layer, in the words of that version's inspector."""
     makers = {node.output[0]: node for node in graph.node}
     found = []
@@ -217,7 +218,8 @@ def _layers(graph: Any) -> list[dict[str, Any]]:
         source = makers.get(node.input[0])
         while source is not None and source.op_type == "Cast":
             source = makers.get(source.input[0])
-        kind = "Int8" if source is not None and source.op_type == "DequantizeLinear" else "Half"
+        quantized = source is not None and source.op_type == "DequantizeLinear"
+        kind = "Int8" if quantized and not in_float else "Half"
         said = {"Datatype": kind} if NEW else {"Format/Datatype": f"Channel major {kind} format"}
         tensor = {"Name": node.input[0], "Dimensions": [1, 16, 8, 8], **said}
         found.append(

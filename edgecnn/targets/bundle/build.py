@@ -98,51 +98,90 @@ UNTYPED: dict[str, tuple[str, tuple[str, ...]]] = {
 }
 
 
+class Success(NamedTuple):
+    """An attempt that built, the kernels that it became, and how many quantized layers of it are float."""
+
+    attempt: Attempt
+    built: builder.Built
+    kernels: tuple[layers.Kernel, ...]
+    lost: int
+
+
 def build(
     folder: Path, trt: Any, gpu: Gpu, manifest: dict[str, Any], precision: str, dla: int | None
 ) -> dict[str, Any]:
-    """Builds the first of the attempts that this TensorRT takes, and writes the engine and what is known of it.
+    """Builds what was asked for as well as this TensorRT can, and writes the engine and what is known of it.
+
+    The first attempt in which every quantized layer runs in INT8 is taken, else the one in which most do, else FP16.
 
     Raises:
-        Stop: it takes none.
+        Stop: this TensorRT takes none of them.
     """
     hashes = {entry["name"]: entry["sha256"] for entry in manifest["files"]}
+    key = "|".join([trt.__name__, trt.__version__, gpu.name, gpu.architecture, gpu.driver])
+    cache = folder / f"timing-{hashlib.sha256(key.encode()).hexdigest()[:12]}.cache"
+    planned = set(manifest["int8_layers"])
     refused: list[str] = []
+    best: Success | None = None
     for attempt in attempts(trt, manifest, precision, dla):
+        if best is not None and (best.lost == 0 or attempt.precision != precision):
+            break
         content = check_hash(folder / attempt.file, hashes[attempt.file])
-        key = "|".join([trt.__name__, trt.__version__, gpu.name, gpu.architecture, gpu.driver])
-        cache = folder / f"timing-{hashlib.sha256(key.encode()).hexdigest()[:12]}.cache"
-        # RTX's is deprecated and does nothing.
-        known = None if trt.__name__ == "tensorrt_rtx" else cache.read_bytes() if cache.exists() else b""
         try:
-            built = builder.build_alone(trt.__name__, content, attempt.options._replace(timing_cache=known))
+            found = _try(trt, attempt, content, cache, manifest["operators"], planned)
         except builder.Refused as error:
             refused.append(f"{attempt.precision} from {attempt.file}: {error}")
-            print(f"refused: {refused[-1]}", file=sys.stderr)
-            continue
-        if built.timing_cache is not None:
-            cache.write_bytes(built.timing_cache)
-        (folder / ENGINE_FILE).write_bytes(built.engine)
-        found = {
-            "file": ENGINE_FILE,
-            "sha256": hashlib.sha256(built.engine).hexdigest(),
-            "size_bytes": len(built.engine),
-            "asked": precision,
-            "precision": attempt.precision,
-            "graph": {"file": attempt.file, "sha256": hashes[attempt.file]},
-            "refused": refused,
-            "module": trt.__name__,
-            "version": trt.__version__,
-            "typed": builder.is_typed(trt, attempt.options.typed),
-            "gpu": gpu.name,
-            "architecture": gpu.architecture,
-            "driver": gpu.driver,
-            "dla": dla,
-            "kernels": [kernel._asdict() for kernel in _kernels(trt, built, manifest["operators"])],
-        }
-        (folder / ENGINE).write_text(json.dumps(found, indent=1, sort_keys=True) + "\n", "utf-8")
-        return found
-    raise Stop(REFUSED, f"{trt.__name__} {trt.__version__} built none of {len(refused)}: {refused[-1]}")
+        else:
+            if found.lost:
+                run = f"{len(planned) - found.lost} of {len(planned)} quantized layers run in int8"
+                refused.append(f"{attempt.precision} from {attempt.file}: {run}")
+            in_part = attempt.precision != "int8" or found.lost < len(planned)
+            if in_part and (best is None or found.lost < best.lost):
+                best = found
+            if not found.lost:
+                continue
+        print(f"refused: {refused[-1]}", file=sys.stderr)
+    if best is None:
+        raise Stop(REFUSED, f"{trt.__name__} {trt.__version__} built none of {len(refused)}: {refused[-1]}")
+    return _write(folder, trt, gpu, best, {"asked": precision, "refused": refused, "dla": dla}, hashes)
+
+
+def _try(
+    trt: Any, attempt: Attempt, content: bytes, cache: Path, operators: dict[str, str], planned: set[str]
+) -> Success:
+    # RTX's timing cache is deprecated and does nothing.
+    known = None if trt.__name__ == "tensorrt_rtx" else cache.read_bytes() if cache.exists() else b""
+    built = builder.build_alone(trt.__name__, content, attempt.options._replace(timing_cache=known))
+    if built.timing_cache is not None:
+        cache.write_bytes(built.timing_cache)
+    kernels = _kernels(trt, built, operators)
+    int8 = {node for kernel in kernels if kernel.precision == "int8" for node in kernel.nodes}
+    # Where TensorRT does not say what it made of a graph, it is taken at its word.
+    judged = attempt.precision == "int8" and bool(kernels)
+    return Success(attempt, built, kernels, len(planned - int8) if judged else 0)
+
+
+def _write(
+    folder: Path, trt: Any, gpu: Gpu, best: Success, asked: dict[str, Any], hashes: dict[str, str]
+) -> dict[str, Any]:
+    (folder / ENGINE_FILE).write_bytes(best.built.engine)
+    found = {
+        **asked,
+        "file": ENGINE_FILE,
+        "sha256": hashlib.sha256(best.built.engine).hexdigest(),
+        "size_bytes": len(best.built.engine),
+        "precision": best.attempt.precision,
+        "graph": {"file": best.attempt.file, "sha256": hashes[best.attempt.file]},
+        "module": trt.__name__,
+        "version": trt.__version__,
+        "typed": builder.is_typed(trt, best.attempt.options.typed),
+        "gpu": gpu.name,
+        "architecture": gpu.architecture,
+        "driver": gpu.driver,
+        "kernels": [kernel._asdict() for kernel in best.kernels],
+    }
+    (folder / ENGINE).write_text(json.dumps(found, indent=1, sort_keys=True) + "\n", "utf-8")
+    return found
 
 
 def _kernels(trt: Any, built: builder.Built, operators: dict[str, str]) -> tuple[layers.Kernel, ...]:

@@ -148,6 +148,19 @@ def test_the_other_spelling_is_tried_before_another_precision(load: Callable[...
     assert found["refused"] == ["int8 from model.int8.typed.onnx: no implementation for a node"]
 
 
+def test_a_spelling_whose_layers_are_float_is_no_int8(
+    load: Callable[..., ModuleType], bundle: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    count = len(json.loads((bundle / "manifest.json").read_text())["int8_layers"])
+    monkeypatch.setenv("STAND_IN_FLOAT", "typed-int8")
+    found, asked = built(load, bundle, "10.3")
+    assert (found["precision"], asked["spelling"]) == ("int8", "untyped-int8")
+    assert found["refused"] == [f"int8 from model.int8.typed.onnx: 0 of {count} quantized layers run in int8"]
+    monkeypatch.setenv("STAND_IN_FLOAT", "typed-int8 untyped-int8")
+    found, asked = built(load, bundle, "10.3")
+    assert (found["precision"], asked["spelling"], len(found["refused"])) == ("fp16", "typed-float", 2)
+
+
 @pytest.mark.parametrize("version", VERSIONS)
 def test_int8_falls_back_to_fp16_loudly(
     load: Callable[..., ModuleType], bundle: Path, capsys: pytest.CaptureFixture[str], version: str
