@@ -220,18 +220,20 @@ def _layers(graph: Any, in_float: bool) -> list[dict[str, Any]]:
             source = makers.get(source.input[0])
         quantized = source is not None and source.op_type == "DequantizeLinear"
         kind = "Int8" if quantized and not in_float else "Half"
-        said = {"Datatype": kind} if NEW else {"Format/Datatype": f"Channel major {kind} format"}
-        tensor = {"Name": node.input[0], "Dimensions": [1, 16, 8, 8], **said}
-        found.append(
-            {
-                "Name": f"{node.name} + activation",
-                "LayerType": "CaskConvolution",
-                "Inputs": [tensor],
-                "Outputs": [tensor],
-                "Weights": {"Type": kind, "Count": 1},
-                "Metadata": f"[ONNX Layer: {node.name}]\x1e[ONNX Layer: {node.name}_activation]",
-            }
+        said = (
+            {"Datatype": kind}
+            if NEW
+            else {"Format/Datatype": f"Thirty-two wide channel vectorized row major {kind} format"}
         )
+        tensor = {"Name": node.input[0], "Dimensions": [1, 16, 8, 8], **said}
+        layer: dict[str, Any] = {"Name": f"{node.name} + activation", "Inputs": [tensor], "Outputs": [tensor]}
+        if NEW:
+            layer |= {"LayerType": "correlation", "Constants": [tensor]}
+        else:
+            layer |= {"LayerType": "CaskConvolution", "Weights": {"Type": kind, "Count": 1}}
+        if not OLD:  # 8.6 has it as well, 8.5 does not; names must do there
+            layer["Metadata"] = f"[ONNX Layer: {node.name}]\x1e[ONNX Layer: {node.name}_activation]"
+        found.append(layer)
     return found
 
 

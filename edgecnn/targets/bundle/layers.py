@@ -11,8 +11,9 @@ import math
 import re
 from typing import Any, NamedTuple
 
-# Kernels that contract with a weight, in RTX's words and TensorRT's; all others compute element by element.
-CONTRACTIONS = {"correlation", "gemm", "runtime_fusion", "convolution", "caskconvolution", "matrix_multiply", "fc"}
+# Kernels that contract with a weight have one of these in their type, such as correlation, runtime_fusion,
+# CaskConvolution or MatrixMultiply; all others compute element by element.
+CONTRACTIONS = ("conv", "correlation", "fusion", "gemm", "matri")
 REFORMAT = "Reformat"
 PRECISIONS = {"Int8": "int8", "Half": "fp16", "Float": "fp32", "BFloat16": "bf16"}
 SIZES = {"Int8": 1, "UInt8": 1, "Bool": 1, "Half": 2, "BFloat16": 2, "Float": 4, "Int32": 4, "Int64": 8}
@@ -30,6 +31,7 @@ LINE = re.compile(
 )
 TENSOR = re.compile(r"Dimensions: \[(?P<dims>[-\d,]*)\].*?Datatype: (?P<type>\w+)")
 NODE = re.compile(r"\[ONNX Layer: (.*?)\]")
+NAMES = re.compile(r" \+ | \|\| ")
 
 
 class Tensor(NamedTuple):
@@ -92,9 +94,11 @@ def from_inspector(text: str, operators: dict[str, str]) -> tuple[Kernel, ...]:
     for layer in json.loads(text)["Layers"]:
         if isinstance(layer, dict):
             inputs, outputs = ([_inspected(tensor) for tensor in layer.get(key, [])] for key in ("Inputs", "Outputs"))
-            constants = [Tensor((1, 1), _weight_type(layer))] if _weight_type(layer) else []
+            constants = [_inspected(tensor) for tensor in layer.get("Constants", [])]
+            if not constants and _weight_type(layer):
+                constants = [Tensor((1,), _weight_type(layer))]
             # Before 8.6 there is no metadata, but a fused kernel is called by the nodes that it stands for.
-            nodes = NODE.findall(layer.get("Metadata", "")) or layer.get("Name", "").split(" + ")
+            nodes = NODE.findall(layer.get("Metadata", "")) or NAMES.split(layer.get("Name", ""))
             listed.append(_Listed(layer.get("LayerType", ""), inputs, constants, outputs, nodes))
     return _kernels(listed, operators)
 
@@ -121,7 +125,7 @@ def _kernels(listed: list[_Listed], operators: dict[str, str]) -> tuple[Kernel, 
 
 
 def _contracts(row: _Listed) -> bool:
-    return row.kind.lower() in CONTRACTIONS
+    return any(word in row.kind.lower() for word in CONTRACTIONS)
 
 
 def _precision(row: _Listed) -> str:
