@@ -1,14 +1,22 @@
 """ONNX Runtime as the plain executor of graphs: for calibration, for parity, and behind the target of that name."""
 
 import os
+from collections.abc import Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
 
 from edgecnn.errors import BuildError
-from edgecnn.names import BATCH
+from edgecnn.names import BATCH, INPUT, OUTPUT
 
 if TYPE_CHECKING:
     import onnxruntime
+
+Float = NDArray[np.float32]
+
+AT_ONCE = 8  # images
 
 
 def inference_session(
@@ -49,3 +57,16 @@ def inference_session(
         return onnxruntime.InferenceSession(model, options, providers=["CPUExecutionProvider"])
     except Exception as error:  # its exceptions are bound from C++ and share no public base
         raise BuildError(f"onnxruntime {onnxruntime.__version__} refuses the graph: {error}") from error
+
+
+def logits(
+    session: "onnxruntime.InferenceSession", images: Float, feeds: Mapping[str, NDArray[Any]] | None = None
+) -> Float:
+    """What a session of dynamic batch answers to any number of images: (n, classes) float32.
+
+    Args:
+        images: (n, C, H, W) float32, normalised, at least one.
+        feeds: of the session's other inputs.
+    """
+    parts = np.array_split(images, -(-len(images) // AT_ONCE))
+    return np.concatenate([session.run([OUTPUT], {INPUT: part, **(feeds or {})})[0] for part in parts])

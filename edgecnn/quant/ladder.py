@@ -15,13 +15,13 @@ from edgecnn.data.preprocess import Float
 from edgecnn.data.sets import ImageSet
 from edgecnn.data.split import hold_block, spread
 from edgecnn.graph.graph import Graph, with_batch
-from edgecnn.graph.session import inference_session
-from edgecnn.names import EFFORTS, INPUT, OUTPUT
+from edgecnn.graph.session import inference_session, logits
+from edgecnn.names import EFFORTS
 from edgecnn.parity import compare
 from edgecnn.progress import Progress
 from edgecnn.quant.calibrate import BATCH, observe_ranges, wider
 from edgecnn.quant.equalize import equalize
-from edgecnn.quant.histogram import MIN_MAX, Histogram
+from edgecnn.quant.histogram import MIN_MAX, Histogram, candidates
 from edgecnn.quant.lower.profiles import OPENVINO
 from edgecnn.quant.lower.qdq import Profile, lower
 from edgecnn.quant.placement import Placement, place
@@ -32,7 +32,7 @@ from edgecnn.recipe import Preprocess
 
 MOST_HELD_OUT = 256  # images that judge rungs
 SEARCH_IMAGES = 32  # of those, that try ranges, or as many as make
-SEARCH_PIXELS = 2**19
+SEARCH_PIXELS = 8 * 224**2
 
 
 @dataclass(frozen=True)
@@ -110,9 +110,7 @@ def climb(
         if other.sha256 != graph.sha256:
             with progress.stage("calibrate", len(observing)):
                 candidate, histograms = _min_max(other, observing, judging, how, profile, progress.advance)
-            if any(chosen.method != MIN_MAX for chosen in judge.best.ranges.values()):
-                with progress.stage("search ranges", len(histograms)):
-                    candidate = _searched(candidate, histograms, judging, profile, progress.advance)
+            candidate = _by_methods(candidate, histograms, judge.best.ranges, profile)
             judge.consider("equalization", _refined(candidate, refining, profile, progress))
     return Climbed(judge.best.graph, profile.kept(judge.best.table), tuple(judge.rungs))
 
@@ -189,6 +187,18 @@ def _searched(
     return _Candidate(candidate.graph, found, _table(candidate.graph, placement, found, profile))
 
 
+def _by_methods(
+    candidate: _Candidate, histograms: dict[str, Histogram], chosen: dict[str, Chosen], profile: Profile
+) -> _Candidate:
+    """The ranges that the methods chosen for the same tensors find now."""
+    ranges = dict(candidate.ranges)
+    for name, choice in chosen.items():
+        found = candidates(histograms[name])
+        if choice.method != MIN_MAX and choice.method in found:
+            ranges[name] = Chosen(choice.method, found[choice.method])
+    return _Candidate(candidate.graph, ranges, _table(candidate.graph, place(candidate.graph), ranges, profile))
+
+
 def _refined(candidate: _Candidate, images: Float, profile: Profile, progress: Progress) -> _Candidate:
     # As it will run. What runtimes with zero-points share is refined once, with every layer INT8, as OpenVINO has it.
     refined = profile if profile.symmetric else OPENVINO
@@ -203,6 +213,4 @@ def _table(graph: Graph, placement: Placement, ranges: dict[str, Chosen], profil
 
 def _logits(graph: Graph, images: Float) -> Float:
     """Of a graph, its integers computed in float: kernels that round otherwise are not what is judged here."""
-    session = inference_session(with_batch(graph, None).content, int8_kernels=False)
-    chunks = np.array_split(images, -(-len(images) // BATCH))
-    return np.concatenate([session.run([OUTPUT], {INPUT: chunk})[0] for chunk in chunks])
+    return logits(inference_session(with_batch(graph, None).content, int8_kernels=False), images)

@@ -6,16 +6,17 @@ that the ranges were not observed on, and the KL divergence of the softmax decid
 keep min-max, which cuts off nothing.
 """
 
-from collections.abc import Callable, Iterable
-from typing import TYPE_CHECKING, Any, NamedTuple
+from collections.abc import Callable, Collection, Iterable
+from typing import Any, NamedTuple
 
 import numpy as np
+import onnx
 from numpy.typing import NDArray
 from onnx import TensorProto, helper
 
 from edgecnn.graph.graph import Graph, with_batch
-from edgecnn.graph.session import inference_session
-from edgecnn.names import INPUT, OUTPUT
+from edgecnn.graph.session import inference_session, logits
+from edgecnn.names import INPUT
 from edgecnn.parity import compare
 from edgecnn.quant.calibrate import Range, observe_values
 from edgecnn.quant.histogram import MIN_MAX, Histogram, candidates
@@ -23,12 +24,7 @@ from edgecnn.quant.lower.qdq import activation_pair
 from edgecnn.quant.placement import Placement, Role, skip_input
 from edgecnn.quant.table import ActivationQuantizer, Float, activation_quantizer
 
-if TYPE_CHECKING:
-    import onnxruntime
-
-
-CHUNK = 32  # images at a time
-SCREENING = 8  # images that say which tensors matter at all
+SCREENING = 4  # images that say which tensors matter at all
 MATTERS = 0.01  # of all tensors' divergence together; one below it keeps min-max
 BETTER = 0.9  # of min-max's divergence, before its guarantee to cut off nothing is given up
 
@@ -63,78 +59,85 @@ def search_ranges(
     Args:
         widest: min-max ranges, which are kept unless another is clearly better.
         images: (n, C, H, W) float32, normalised; not the ones behind the histograms.
-        symmetric: quantizers have signed codes and no zero-point.
         on_tensor: called after each tensor that was tried.
+        symmetric: quantizers have signed codes and no zero-point.
     """
-    want = _run(inference_session(with_batch(graph, None).content), images, {})
-    chosen = dict(widest)
+    want = logits(inference_session(with_batch(graph, None).content), images)
+    # What only a runtime with INT8-to-INT8 kernels quantizes is not tried: its range is of little weight.
+    tried = {name: roles for name, roles in placement.roles.items() if roles & {Role.INPUT, Role.SKIP}}
+    session = inference_session(_switched(graph, placement, tried, symmetric).content, int8_kernels=False)
+    idle = ActivationQuantizer(1.0, 0, frozenset(), symmetric)
+    off = {name: value for tensor in tried for name, value in _switch(tensor, idle, on=False).items()}
+
+    def divergence(tensor: str, candidate: Range, part: slice) -> float:
+        quantizer = activation_quantizer(tensor, candidate, tried[tensor], symmetric)
+        return compare(want[part], logits(session, images[part], off | _switch(tensor, quantizer))).kl
+
     few = slice(None, None, -(-len(images) // SCREENING))  # enough to see which tensors matter
     alone: dict[str, float] = {}
     for name in histograms:
-        # What only a runtime with INT8-to-INT8 kernels quantizes is not tried: its range is of little weight.
-        if placement.roles[name] & {Role.INPUT, Role.SKIP}:
-            least = {MIN_MAX: widest[name].range}
-            tried = _divergences(graph, placement, name, least, images[few], want[few], symmetric)
-            alone[name] = tried[MIN_MAX]
+        if name in tried:
+            alone[name] = divergence(name, widest[name].range, few)
         on_tensor()
     total = sum(alone.values())
-    for name, divergence in alone.items():
-        if divergence < MATTERS * total:
+    chosen = dict(widest)
+    for name, screened in alone.items():
+        if screened < MATTERS * total:
             continue
         ranges = candidates(histograms[name]) | {MIN_MAX: widest[name].range}
-        tried = _divergences(graph, placement, name, ranges, images, want, symmetric)
-        best = min(tried, key=tried.__getitem__)
-        if tried[best] < BETTER * tried[MIN_MAX]:
+        found = {method: divergence(name, candidate, slice(None)) for method, candidate in ranges.items()}
+        best = min(found, key=found.__getitem__)
+        if found[best] < BETTER * found[MIN_MAX]:
             chosen[name] = Chosen(best, ranges[best])
     return chosen
 
 
-def _divergences(
-    graph: Graph,
-    placement: Placement,
-    tensor: str,
-    ranges: dict[str, Range],
-    images: Float,
-    want: Float,
-    symmetric: bool,
-) -> dict[str, float]:
-    """KL divergence of the logits, nats, with this tensor alone quantized to each of these ranges."""
-    alone = _quantized_alone(graph, placement, tensor, symmetric)
-    scale, zero_point = f"{tensor}/scale", f"{tensor}/zero_point"
-    found = {}
-    session = inference_session(alone.content, int8_kernels=False)
-    for method, candidate in ranges.items():
-        quantizer = activation_quantizer(tensor, candidate, placement.roles[tensor], symmetric)
-        feeds: dict[str, NDArray[Any]] = {
-            scale: np.array(quantizer.scale, np.float32),
-            zero_point: np.array(quantizer.zero_point, quantizer.dtype),
-        }
-        found[method] = compare(want, _run(session, images, feeds)).kl
-    return found
+def _switched(graph: Graph, placement: Placement, tensors: Collection[str], symmetric: bool) -> Graph:
+    """The FP32 graph with a quantizer that can be switched on behind each of these tensors.
 
-
-def _quantized_alone(graph: Graph, placement: Placement, tensor: str, symmetric: bool) -> Graph:
-    """The FP32 graph but for one tensor, whose scale and zero-point are inputs, so that one session tries them all."""
+    To make one session and feed it switches, scales and zero-points is several times as fast as a session per tensor.
+    """
     model = with_batch(graph, None).copy()
-    pair = activation_pair(tensor, ActivationQuantizer(1.0, 0, frozenset()), [])
-    nodes = list(pair) if tensor == INPUT else []
+    nodes = [_quantized_if_on(INPUT)] if INPUT in tensors else []
     for original, node in zip(graph.nodes, model.graph.node, strict=True):
-        skips = original.op_type == "Add" and skip_input(graph, original) == tensor
-        if skips or original.name in placement.layers:
-            for position, name in enumerate(original.input):
-                if name == tensor:
-                    node.input[position] = pair[1].output[0]
-        nodes.append(node)
-        if tensor in node.output:
-            nodes += pair
+        for position, name in enumerate(original.input):
+            skips = original.op_type == "Add" and skip_input(graph, original) == name
+            if name in tensors and (skips or original.name in placement.layers):
+                node.input[position] = f"{name}/switched"
+        nodes += [node, *(_quantized_if_on(name) for name in node.output if name in tensors)]
     del model.graph.node[:]
     model.graph.node.extend(nodes)
     codes = TensorProto.INT8 if symmetric else TensorProto.UINT8
-    for name, kind in zip(pair[0].input[1:], (TensorProto.FLOAT, codes), strict=True):
-        model.graph.input.append(helper.make_tensor_value_info(name, kind, []))
+    kinds = {"on": TensorProto.BOOL, "scale": TensorProto.FLOAT, "zero_point": codes}
+    model.graph.input.extend(
+        helper.make_tensor_value_info(f"{tensor}/{name}", kind, [])
+        for tensor in tensors
+        for name, kind in kinds.items()
+    )
     return Graph(model)
 
 
-def _run(session: "onnxruntime.InferenceSession", images: Float, feeds: dict[str, NDArray[Any]]) -> Float:
-    parts = np.array_split(images, -(-len(images) // CHUNK))
-    return np.concatenate([session.run([OUTPUT], {INPUT: part, **feeds})[0] for part in parts])
+def _quantized_if_on(tensor: str) -> onnx.NodeProto:
+    pair = activation_pair(tensor, ActivationQuantizer(1.0, 0, frozenset()), [])
+    same = [helper.make_node("Identity", [tensor], [f"{tensor}/same"])]
+    then_branch, else_branch = (
+        helper.make_graph(
+            nodes,
+            nodes[-1].output[0],
+            [],
+            [helper.make_tensor_value_info(nodes[-1].output[0], TensorProto.FLOAT, None)],
+        )
+        for nodes in (pair, same)
+    )
+    return helper.make_node(
+        "If", [f"{tensor}/on"], [f"{tensor}/switched"], then_branch=then_branch, else_branch=else_branch
+    )
+
+
+def _switch(tensor: str, quantizer: ActivationQuantizer, on: bool = True) -> dict[str, NDArray[Any]]:
+    """What a tensor's switch is fed; one that is off leaves it in float."""
+    return {
+        f"{tensor}/on": np.array(on),
+        f"{tensor}/scale": np.array(quantizer.scale, np.float32),
+        f"{tensor}/zero_point": np.array(quantizer.zero_point, quantizer.dtype),
+    }

@@ -6,11 +6,13 @@ excited first, and the error of each is spread over the columns that are left. A
 own per group. The mean of the input is left out, because the bias takes care of it.
 """
 
+import math
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 
 import numpy as np
 import onnx
+from numpy.lib.stride_tricks import sliding_window_view
 from numpy.typing import NDArray
 from onnx import helper
 
@@ -19,6 +21,7 @@ from edgecnn.quant.table import WEIGHT_MAX, Float, WeightQuantizer
 Double = NDArray[np.float64]
 
 PATCH_VALUES = 2**24  # unfolded at a time
+POSITIONS = 256  # of an image that make its covariance; neighbours are alike: more gain nothing on EfficientNet-Lite0
 # Of independent input patches that an image is worth, neighbours being alike: with it, shrinkage is near the best one
 # for held-out images in every layer of EfficientNet-Lite0, from 9 columns to 1152 (2-fold, 27 images).
 PATCHES_PER_IMAGE = 60
@@ -42,7 +45,7 @@ class Moments:
 
 
 def observe_moments(node: onnx.NodeProto, weight: Float, batches: Iterable[Float]) -> Moments:
-    """Moments of a Conv's or Gemm's input.
+    """Moments of a Conv's or Gemm's input: means over all positions, the covariance over an even sample of them.
 
     Args:
         weight: (out, in / groups, ...) float32.
@@ -50,24 +53,22 @@ def observe_moments(node: onnx.NodeProto, weight: Float, batches: Iterable[Float
     """
     squares: Double = np.zeros(1)
     shift: Float | None = None
-    means = []
+    means, sampled = [], []
     rows = 0
     for batch in batches:
-        for patches in _patches(node, weight, batch):
-            groups, columns, images, positions = patches.shape
+        padded, stride = _padded(node, batch)
+        groups = padded.shape[1] // weight.shape[1]
+        means.append(_means(padded, weight.shape[2:], stride).reshape(len(batch), groups, -1))
+        for patches in _patches(padded, weight.shape[2:], stride, groups):
             if shift is None:
                 # Near the mean: of an input that hardly moves, squares would leave nothing but float32's rounding.
-                shift = np.asarray(patches.mean(axis=(2, 3), keepdims=True), np.float32)
+                shift = np.asarray(patches.mean(axis=2, keepdims=True), np.float32)
             moved: Float = patches - shift
-            # One product for all images: of the small ones that depthwise layers and late stages have, many are slow.
-            flat = moved.reshape(groups, columns, -1)
-            squares = squares + flat @ flat.swapaxes(1, 2)
-            means.append(moved.mean(axis=3).transpose(2, 0, 1).astype(np.float64))
-            rows += images * positions
-    moved_means = np.concatenate(means)
-    mean = moved_means.mean(axis=0)
-    covariance = squares / rows - mean[:, :, None] * mean[:, None, :]
-    return Moments(moved_means + np.asarray(shift)[:, :, 0, 0], covariance, rows)
+            squares = squares + moved @ moved.swapaxes(1, 2)
+            sampled.append(moved.mean(axis=2) * patches.shape[2])
+            rows += patches.shape[2]
+    mean: Double = np.asarray(np.sum(sampled, axis=0, dtype=np.float64)) / rows
+    return Moments(np.concatenate(means), squares / rows - mean[:, :, None] * mean[:, None, :], rows)
 
 
 def round_weights(weight: Float, scale: Float, moments: Moments) -> WeightQuantizer:
@@ -87,20 +88,36 @@ def round_weights(weight: Float, scale: Float, moments: Moments) -> WeightQuanti
     return WeightQuantizer(codes.reshape(weight.shape).astype(np.int8), scale)
 
 
-def _patches(node: onnx.NodeProto, weight: Float, value: Float) -> Iterator[Float]:
-    """All inputs that one output is made of, some images at a time: (groups, columns, n, positions)."""
+def _padded(node: onnx.NodeProto, value: Float) -> tuple[Float, tuple[int, int]]:
+    """What a layer's windows slide over, (n, in, height, width), and their stride; a Gemm has a single window."""
     if node.op_type == "Gemm":
-        yield np.ascontiguousarray(value.T)[None, :, :, None]
-        return
+        return value[:, :, None, None], (1, 1)
     attributes = {attribute.name: helper.get_attribute_value(attribute) for attribute in node.attribute}
-    groups = attributes.get("group", 1)
     top, left, bottom, right = attributes.get("pads", (0, 0, 0, 0))
-    stride_y, stride_x = attributes.get("strides", (1, 1))
     padded = np.pad(value, ((0, 0), (0, 0), (top, bottom), (left, right))) if top + left + bottom + right else value
-    windows = np.lib.stride_tricks.sliding_window_view(padded, weight.shape[2:], axis=(2, 3))
-    windows = windows[:, :, ::stride_y, ::stride_x]  # (n, in, height, width, kernel, kernel), still a view
-    for part in np.array_split(windows, min(len(windows), -(-windows.size // PATCH_VALUES))):
-        yield part.transpose(1, 4, 5, 0, 2, 3).reshape(groups, weight[0].size, len(part), -1)
+    stride_y, stride_x = attributes.get("strides", (1, 1))
+    return padded, (stride_y, stride_x)
+
+
+def _means(padded: Float, kernel: tuple[int, ...], stride: tuple[int, int]) -> Double:
+    """Of each place in a window, over its positions: (n, in, kernel height, kernel width)."""
+    height, width = kernel or (1, 1)
+    # Rows first: what is left of them is small, so that a place costs little more than a row of places.
+    across = sliding_window_view(padded, width, axis=3)[:, :, :, :: stride[1]]
+    rows = [across[..., place].mean(axis=3) for place in range(width)]
+    down = sliding_window_view(np.stack(rows, axis=-1), height, axis=2)[:, :, :: stride[0]]
+    means: Double = down.mean(axis=2, dtype=np.float64).swapaxes(2, 3)
+    return means
+
+
+def _patches(padded: Float, kernel: tuple[int, ...], stride: tuple[int, int], groups: int) -> Iterator[Float]:
+    """An even sample of the windows, some images at a time: (groups, columns, n × positions)."""
+    windows = sliding_window_view(padded, kernel or (1, 1), axis=(2, 3))[:, :, :: stride[0], :: stride[1]]
+    every = math.ceil(math.sqrt(windows.shape[2] * windows.shape[3] / POSITIONS))
+    some = windows[:, :, ::every, ::every]
+    for part in np.array_split(some, min(len(some), -(-some.size // PATCH_VALUES))):
+        columns = part[0, :, 0, 0].size // groups
+        yield part.transpose(1, 4, 5, 0, 2, 3).reshape(groups, columns, -1)
 
 
 def _shrunk(moments: Moments) -> Double:
