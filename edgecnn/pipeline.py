@@ -286,10 +286,9 @@ def _climbed(graph: "Graph", calibration: ImageSet, planned: Plan, progress: Pro
 
 def _lowered(graph: "Graph", climbed: "Climbed | None", planned: Plan) -> "Graph":
     from edgecnn.graph.fp16 import fp16_arithmetic, fp16_weights
-    from edgecnn.quant.lower.qdq import lower
 
     if climbed is not None:
-        graph = lower(climbed.graph, climbed.table, planned.target.profile)
+        graph = _quantized(climbed, planned)
     if planned.precision == "fp32":
         return graph
     if planned.target.half_arithmetic:
@@ -297,14 +296,21 @@ def _lowered(graph: "Graph", climbed: "Climbed | None", planned: Plan) -> "Graph
     return fp16_weights(graph) if planned.precision == "fp16" else graph
 
 
+def _quantized(climbed: "Climbed", planned: Plan) -> "Graph":
+    from edgecnn.quant.lower.qdq import lower
+    from edgecnn.quant.lower.shift import absorb_zero_points
+
+    lowered = lower(climbed.graph, climbed.table, planned.target.profile)
+    return absorb_zero_points(lowered) if planned.target.profile.symmetric else lowered
+
+
 def _graphs(graph: "Graph", climbed: "Climbed | None", planned: Plan) -> dict[str, "Graph"]:
     """What a device may build from, by precision, with float32 wherever nothing is quantized."""
     from edgecnn.graph.graph import with_batch
-    from edgecnn.quant.lower.qdq import lower
 
     graphs = {"fp32": graph}
     if climbed is not None:
-        graphs["int8"] = lower(climbed.graph, climbed.table, planned.target.profile)
+        graphs["int8"] = _quantized(climbed, planned)
     return {precision: with_batch(found, planned.batch) for precision, found in graphs.items()}
 
 

@@ -19,7 +19,7 @@ from edgecnn.models.registry import find_model
 from edgecnn.models.weights import load_model
 from edgecnn.pipeline import Exported, export
 from edgecnn.quant.calibrate import observe_ranges
-from edgecnn.quant.placement import place
+from edgecnn.quant.placement import needing_zero, place
 from edgecnn.quant.table import QuantizerTable, make_table
 from edgecnn.request import ExportRequest
 
@@ -73,7 +73,8 @@ def tiny_table(tiny_graph: Callable[..., Graph]) -> Callable[..., QuantizerTable
             noise = np.random.default_rng(0).normal(0, 1, (8, 3, side, side)).astype(np.float32)
             placement = place(graph)
             ranges = observe_ranges(graph, placement.roles, [noise])
-            made[model, side, symmetric] = make_table(graph, placement, ranges, symmetric)
+            signed = needing_zero(graph, placement) if symmetric else frozenset()
+            made[model, side, symmetric] = make_table(graph, placement, ranges, signed)
         return made[model, side, symmetric]
 
     return get

@@ -8,7 +8,7 @@ from edgecnn.names import INPUT, OUTPUT
 
 ACTIVATIONS = frozenset({"Clip", "HardSigmoid", "HardSwish", "Relu", "Sigmoid"})
 FLOAT_OPS = ACTIVATIONS | {"Add", "Conv", "Flatten", "Gemm", "GlobalAveragePool", "Mul"}
-LOWERED_OPS = FLOAT_OPS | {"Cast", "QuantizeLinear", "DequantizeLinear"}
+LOWERED_OPS = FLOAT_OPS | {"Cast", "QuantizeLinear", "DequantizeLinear", "Sub"}
 OPSETS = range(13, 25)  # per-channel Q/DQ needs 13
 
 

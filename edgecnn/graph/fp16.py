@@ -10,7 +10,7 @@ from edgecnn.errors import InputError
 from edgecnn.graph.graph import Graph
 from edgecnn.names import INPUT, OUTPUT
 
-QUANTIZERS = ("QuantizeLinear", "DequantizeLinear")
+QUANTIZERS = ("QuantizeLinear", "DequantizeLinear", "Sub")  # and the shift in front of one
 
 
 def fp16_weights(graph: Graph) -> Graph:
@@ -70,7 +70,7 @@ def _typed(nodes: list[onnx.NodeProto]) -> Iterator[onnx.NodeProto]:
     for node in nodes:
         wrong, kind, suffix = (
             (halves, TensorProto.FLOAT, "fp32")
-            if node.op_type == "QuantizeLinear"
+            if node.op_type in ("QuantizeLinear", "Sub")
             else (floats, TensorProto.FLOAT16, "fp16")
         )
         for position, name in enumerate(node.input):

@@ -183,7 +183,15 @@ def _searched(
     placement = place(candidate.graph)
     count = min(SEARCH_IMAGES, max(1, SEARCH_PIXELS // judging[0, 0].size))
     some = judging[:: -(-len(judging) // count)]
-    found = search_ranges(candidate.graph, placement, histograms, candidate.ranges, some, on_tensor, profile.symmetric)
+    found = search_ranges(
+        candidate.graph,
+        placement,
+        histograms,
+        candidate.ranges,
+        some,
+        on_tensor,
+        profile.signed(candidate.graph, placement),
+    )
     return _Candidate(candidate.graph, found, _table(candidate.graph, placement, found, profile))
 
 
@@ -208,7 +216,9 @@ def _refined(candidate: _Candidate, images: Float, profile: Profile, progress: P
 
 
 def _table(graph: Graph, placement: Placement, ranges: dict[str, Chosen], profile: Profile) -> QuantizerTable:
-    return make_table(graph, placement, {name: chosen.range for name, chosen in ranges.items()}, profile.symmetric)
+    return make_table(
+        graph, placement, {name: chosen.range for name, chosen in ranges.items()}, profile.signed(graph, placement)
+    )
 
 
 def _logits(graph: Graph, images: Float) -> Float:

@@ -52,7 +52,7 @@ def search_ranges(
     widest: dict[str, Chosen],
     images: Float,
     on_tensor: Callable[[], None] = lambda: None,
-    symmetric: bool = False,
+    signed: Collection[str] = (),
 ) -> dict[str, Chosen]:
     """The range of each tensor of a placement.
 
@@ -60,17 +60,17 @@ def search_ranges(
         widest: min-max ranges, which are kept unless another is clearly better.
         images: (n, C, H, W) float32, normalised; not the ones behind the histograms.
         on_tensor: called after each tensor that was tried.
-        symmetric: quantizers have signed codes and no zero-point.
+        signed: tensors whose quantizers have signed codes and no zero-point.
     """
     want = logits(inference_session(with_batch(graph, None).content), images)
     # What only a runtime with INT8-to-INT8 kernels quantizes is not tried: its range is of little weight.
     tried = {name: roles for name, roles in placement.roles.items() if roles & {Role.INPUT, Role.SKIP}}
-    session = inference_session(_switched(graph, placement, tried, symmetric).content, int8_kernels=False)
-    idle = ActivationQuantizer(1.0, 0, frozenset(), symmetric)
-    off = {name: value for tensor in tried for name, value in _switch(tensor, idle, on=False).items()}
+    session = inference_session(_switched(graph, placement, tried, signed).content, int8_kernels=False)
+    idle = {name: ActivationQuantizer(1.0, 0, frozenset(), name in signed) for name in tried}
+    off = {name: value for tensor in tried for name, value in _switch(tensor, idle[tensor], on=False).items()}
 
     def divergence(tensor: str, candidate: Range, part: slice) -> float:
-        quantizer = activation_quantizer(tensor, candidate, tried[tensor], symmetric)
+        quantizer = activation_quantizer(tensor, candidate, tried[tensor], tensor in signed)
         return compare(want[part], logits(session, images[part], off | _switch(tensor, quantizer))).kl
 
     few = slice(None, None, -(-len(images) // SCREENING))  # enough to see which tensors matter
@@ -92,7 +92,7 @@ def search_ranges(
     return chosen
 
 
-def _switched(graph: Graph, placement: Placement, tensors: Collection[str], symmetric: bool) -> Graph:
+def _switched(graph: Graph, placement: Placement, tensors: Collection[str], signed: Collection[str]) -> Graph:
     """The FP32 graph with a quantizer that can be switched on behind each of these tensors.
 
     To make one session and feed it switches, scales and zero-points is several times as fast as a session per tensor.
@@ -107,13 +107,12 @@ def _switched(graph: Graph, placement: Placement, tensors: Collection[str], symm
         nodes += [node, *(_quantized_if_on(name) for name in node.output if name in tensors)]
     del model.graph.node[:]
     model.graph.node.extend(nodes)
-    codes = TensorProto.INT8 if symmetric else TensorProto.UINT8
-    kinds = {"on": TensorProto.BOOL, "scale": TensorProto.FLOAT, "zero_point": codes}
-    model.graph.input.extend(
-        helper.make_tensor_value_info(f"{tensor}/{name}", kind, [])
-        for tensor in tensors
-        for name, kind in kinds.items()
-    )
+    for tensor in tensors:
+        codes = TensorProto.INT8 if tensor in signed else TensorProto.UINT8
+        kinds = {"on": TensorProto.BOOL, "scale": TensorProto.FLOAT, "zero_point": codes}
+        model.graph.input.extend(
+            helper.make_tensor_value_info(f"{tensor}/{name}", kind, []) for name, kind in kinds.items()
+        )
     return Graph(model)
 
 

@@ -115,17 +115,19 @@ class QuantizerTable:
         )
 
 
-def make_table(graph: Graph, placement: Placement, ranges: dict[str, Range], symmetric: bool = False) -> QuantizerTable:
+def make_table(
+    graph: Graph, placement: Placement, ranges: dict[str, Range], signed: Collection[str] = ()
+) -> QuantizerTable:
     """Scales and codes from observed ranges.
 
     Args:
-        symmetric: activations have signed codes and no zero-point.
+        signed: tensors with signed codes and no zero-point.
 
     Raises:
         InputError: a tensor that never varied, or a weight that is not finite.
     """
     activations = {
-        name: activation_quantizer(name, ranges[name], roles, symmetric)
+        name: activation_quantizer(name, ranges[name], roles, name in signed)
         for name, roles in sorted(placement.roles.items())
     }
     nodes = {node.name: node for node in graph.nodes}

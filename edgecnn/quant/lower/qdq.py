@@ -10,7 +10,7 @@ from onnx import helper, numpy_helper
 from edgecnn.graph.check import check_graph
 from edgecnn.graph.graph import Graph
 from edgecnn.names import INPUT
-from edgecnn.quant.placement import Role, skip_input
+from edgecnn.quant.placement import Placement, Role, needing_zero, skip_input
 from edgecnn.quant.table import ActivationQuantizer, Layer, QuantizerTable, WeightQuantizer
 
 
@@ -23,7 +23,7 @@ class Profile:
         int8_gates: layers that compute a squeeze-excitation's gate are INT8, else they stay float.
         int8_linear: linear layers are INT8, else they stay float.
         depthwise_multiple: depthwise convolutions are INT8 where this divides their channels, else they stay float.
-        symmetric: activations have signed codes and no zero-point, which is decided when the table is made.
+        symmetric: zero must be code zero wherever no bias can take a zero-point in, which the table is made for.
         int32_bias: biases are int32 multiples of (input scale × weight scale), else they stay float.
     """
 
@@ -39,6 +39,10 @@ class Profile:
         """The table without the layers that this runtime runs in float."""
         left_out = [layer.node for layer in table.layers if not self._runs(layer, table.weights[layer.weight])]
         return table.without(left_out) if left_out else table
+
+    def signed(self, graph: Graph, placement: Placement) -> frozenset[str]:
+        """Tensors whose quantizers have signed codes and no zero-point."""
+        return needing_zero(graph, placement) if self.symmetric else frozenset()
 
     def _runs(self, layer: Layer, weight: WeightQuantizer) -> bool:
         """Whether this runtime runs a layer in INT8."""

@@ -116,7 +116,7 @@ def _kernels(listed: list[_Listed], operators: dict[str, str]) -> tuple[Kernel, 
         nodes = [
             node
             for node in dict.fromkeys(row.nodes)
-            if operators.get(node, "Cast") not in ("Cast", "QuantizeLinear", "DequantizeLinear")
+            if operators.get(node, "Cast") not in ("Cast", "Sub", "QuantizeLinear", "DequantizeLinear")
             and home.get(node, index) == index
         ]
         moved = sum(tensor.bytes for tensor in row.inputs + row.outputs)

@@ -16,6 +16,7 @@ from edgecnn.graph.session import inference_session
 from edgecnn.parity import compare
 from edgecnn.quant.lower.profiles import TENSORRT
 from edgecnn.quant.lower.qdq import lower
+from edgecnn.quant.lower.shift import absorb_zero_points
 from edgecnn.quant.table import QuantizerTable
 
 MODELS = ["mobilenetv2", "mobilenetv3_small", "efficientnet_b0"]
@@ -50,7 +51,7 @@ def test_layers_compute_in_half_precision_and_the_ends_stay_float(tiny_graph: Ti
 
 @pytest.mark.parametrize("name", MODELS)
 def test_quantizers_keep_float32_scales(tiny_graph: TinyGraph, tiny_table: TinyTable, name: str) -> None:
-    lowered = lower(tiny_graph(name), tiny_table(name, symmetric=True), TENSORRT)
+    lowered = absorb_zero_points(lower(tiny_graph(name), tiny_table(name, symmetric=True), TENSORRT))
     graph = fp16_arithmetic(lowered)
     check_graph(graph)
     found = types(graph)
@@ -70,9 +71,11 @@ def test_quantizers_keep_float32_scales(tiny_graph: TinyGraph, tiny_table: TinyT
                 onnx.TensorProto.INT8,
                 onnx.TensorProto.FLOAT,
             ]
+        elif node.op_type == "Sub":  # a shift belongs to its quantizer
+            assert set(kinds) == {onnx.TensorProto.FLOAT}
         elif node.op_type != "Cast":
             assert set(kinds) == {onnx.TensorProto.FLOAT16}, node.name
-    quantizers = [key for key in lowered.weights if key.endswith(("/codes", "/scale", "/zero_point"))]
+    quantizers = [key for key in lowered.weights if key.endswith(("/codes", "/scale", "/shift", "/zero_point"))]
     assert quantizers
     for key in quantizers:
         np.testing.assert_array_equal(graph.weights[key], lowered.weights[key])

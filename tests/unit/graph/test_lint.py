@@ -14,6 +14,7 @@ from edgecnn.graph.graph import Graph, with_batch
 from edgecnn.graph.lint import lint_tensorrt
 from edgecnn.quant.lower.profiles import ONNXRUNTIME, TENSORRT
 from edgecnn.quant.lower.qdq import lower
+from edgecnn.quant.lower.shift import absorb_zero_points
 from edgecnn.quant.table import QuantizerTable
 
 TinyGraph = Callable[..., Graph]
@@ -23,7 +24,7 @@ FIRST = "features.0.0.weight"
 
 @pytest.fixture(scope="module")
 def good(tiny_graph: TinyGraph, tiny_table: TinyTable) -> Graph:
-    return lower(tiny_graph(), tiny_table(symmetric=True), TENSORRT)
+    return absorb_zero_points(lower(tiny_graph(), tiny_table(symmetric=True), TENSORRT))
 
 
 def replace(model: onnx.ModelProto, name: str, value: NDArray[np.generic]) -> None:
@@ -154,6 +155,6 @@ def test_another_runtimes_spelling_is_refused(tiny_graph: TinyGraph, tiny_table:
 
 @pytest.mark.parametrize("name", ["mobilenetv2", "mobilenetv3_large", "efficientnet_b0", "efficientnet_lite0"])
 def test_every_family_passes(tiny_graph: TinyGraph, tiny_table: TinyTable, name: str) -> None:
-    lowered = lower(tiny_graph(name), tiny_table(name, symmetric=True), TENSORRT)
+    lowered = absorb_zero_points(lower(tiny_graph(name), tiny_table(name, symmetric=True), TENSORRT))
     for graph in (tiny_graph(name), lowered, fp16_arithmetic(lowered)):
         lint_tensorrt(graph, profile=False)

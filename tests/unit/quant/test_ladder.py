@@ -12,7 +12,7 @@ from edgecnn.progress import Progress
 from edgecnn.quant.ladder import Climbed, climb
 from edgecnn.quant.lower.profiles import ONNXRUNTIME, OPENVINO, TENSORRT
 from edgecnn.quant.lower.qdq import Profile
-from edgecnn.quant.placement import place
+from edgecnn.quant.placement import needing_zero, place
 from edgecnn.recipe import Preprocess
 
 TinyGraph = Callable[..., Graph]
@@ -49,9 +49,15 @@ def test_a_rung_is_kept_if_it_is_better_than_the_one_kept_before(climbed: Callab
         assert rung.elapsed_s > 0
 
 
-def test_a_runtime_without_zero_points_is_searched_and_refined_without_them(climbed: Callable[..., Climbed]) -> None:
+def test_a_runtime_without_zero_points_has_signed_codes_where_no_bias_takes_one_in(
+    climbed: Callable[..., Climbed],
+) -> None:
     found = climbed("balanced", TENSORRT)
-    assert all(quantizer.signed and quantizer.zero_point == 0 for quantizer in found.table.activations.values())
+    signed = needing_zero(found.graph, place(found.graph))
+    assert {name for name, quantizer in found.table.activations.items() if quantizer.signed} == (
+        signed & found.table.activations.keys()
+    )
+    assert {quantizer.signed for quantizer in found.table.activations.values()} == {True, False}
     assert [rung.name for rung in found.rungs] == [rung.name for rung in climbed().rungs]
     assert not any(quantizer.signed for quantizer in climbed().table.activations.values())
 

@@ -14,6 +14,7 @@ from edgecnn.graph.graph import Graph, with_batch
 from edgecnn.graph.macs import activation_sizes, layer_macs
 from edgecnn.quant.lower.profiles import TENSORRT
 from edgecnn.quant.lower.qdq import lower
+from edgecnn.quant.lower.shift import absorb_zero_points
 from edgecnn.quant.table import QuantizerTable
 from edgecnn.targets.base import FP16, FP32, INT8, ExecutedLayer, Options, Target
 from edgecnn.targets.bundle import builder
@@ -42,7 +43,7 @@ def executed(built: dict[str, bytes], macs: dict[str, int]) -> dict[str, str]:
 
 def graph_of(graph: Graph, table: QuantizerTable, precision: str) -> Graph:
     if precision == "int8":
-        graph = lower(graph, table, TENSORRT)
+        graph = absorb_zero_points(lower(graph, table, TENSORRT))
     return graph if precision == "fp32" else fp16_arithmetic(graph)
 
 
