@@ -100,7 +100,7 @@ class OnnxParser:
             "Add",
             "Mul",
         }
-        known |= {"HardSigmoid", "Sigmoid", "GlobalAveragePool", "Flatten"}
+        known |= {"HardSigmoid", "Sigmoid", "Sub", "GlobalAveragePool", "Flatten"}
         nodes = enumerate(model.graph.node)
         self._errors = [_Error(index, node) for index, node in nodes if node.op_type not in known]
         if not self._network.explicit or (OLD and model.opset_import[0].version > 17):
