@@ -13,6 +13,7 @@ demo: .venv/.demo ## the main job on real images
 	$(BIN)/edgecnn verify demo/mobilenetv3-int8 --images fashion-mnist-1000
 	$(BIN)/edgecnn predict demo/mobilenetv3-int8 \
 		calibration/fashion-mnist-1000/images/00004.png calibration/fashion-mnist-1000/images/00019.png
+	$(BIN)/edgecnn export mobilenetv3 --target tensorrt --int8 --out demo/mobilenetv3-tensorrt-int8 --force
 
 test: lint types unit ## what CI runs
 
@@ -35,13 +36,13 @@ clean:
 	$(PYTHON) -m venv .venv
 
 .venv/.demo: pyproject.toml constraints.txt | .venv/bin/python
-	$(PIP) install --quiet --constraint constraints.txt --editable '.[export,openvino,onnxruntime]'
+	$(PIP) install --quiet --constraint constraints.txt --editable '.[export,openvino,onnxruntime,tensorrt-rtx]'
 	touch $@
 
 # pip learned --group in 25.1, which a fresh virtual environment may not have.
 .venv/.dev: pyproject.toml constraints.txt | .venv/bin/python
 	$(PIP) install --quiet --upgrade 'pip>=25.1'
-	$(PIP) install --quiet --constraint constraints.txt --group dev --editable '.[export,openvino,onnxruntime,train,lite0]'
+	$(PIP) install --quiet --constraint constraints.txt --group dev --editable '.[export,openvino,onnxruntime,tensorrt-rtx,train,lite0]'
 	touch $@ .venv/.demo
 
 .venv/.peers: pyproject.toml constraints.txt | .venv/bin/python

@@ -54,10 +54,10 @@ def list_models(as_json: Json = False) -> None:
 def export(
     model: Annotated[str, typer.Argument(help="A name that `edgecnn list` shows.")],
     target: Annotated[
-        list[str], typer.Option("--target", "-t", help="onnx, onnxruntime or openvino; may be repeated.")
+        list[str], typer.Option("--target", "-t", help="onnx, onnxruntime, openvino or tensorrt; may be repeated.")
     ],
     fp32: Annotated[bool, typer.Option("--fp32", help="Float weights and arithmetic (the default).")] = False,
-    fp16: Annotated[bool, typer.Option("--fp16", help="Weights stored in half precision.")] = False,
+    fp16: Annotated[bool, typer.Option("--fp16", help="Half precision: computed in on GPUs, else stored in.")] = False,
     int8: Annotated[bool, typer.Option("--int8", help="Quantized on calibration images.")] = False,
     precision: Annotated[str | None, typer.Option(help="fp32, fp16 or int8, as one word.")] = None,
     weights: Weights = None,
@@ -77,6 +77,12 @@ def export(
     max_drop: MaxDrop = None,
     effort: Annotated[
         str | None, typer.Option(help="How far INT8 climbs: fast, or balanced unless told.", metavar="E")
+    ] = None,
+    flavour: Annotated[
+        str | None, typer.Option(help="Of TensorRT: auto (the default), tensorrt, tensorrt-rtx or bundle.", metavar="F")
+    ] = None,
+    gpu_arch: Annotated[
+        str | None, typer.Option(help="Of TensorRT-RTX: sm86,sm89,…; every one unless told.", metavar="SM,SM")
     ] = None,
     out: Annotated[
         Path | None, typer.Option(help="Folder to write; MODEL-TARGET-PRECISION unless told.", metavar="DIR")
@@ -111,6 +117,8 @@ def export(
             batch=1 if batch is None and not dynamic_batch else batch,
             max_drop_pp=max_drop,
             effort=effort,
+            flavour=flavour if name == "tensorrt" or "tensorrt" not in target else None,
+            gpu_arch=_architectures(gpu_arch) if name == "tensorrt" or "tensorrt" not in target else (),
             out=out / name if out is not None and len(target) > 1 else out,
             force=force,
         )
@@ -149,19 +157,33 @@ def verify(
     weights: Annotated[
         str | None, typer.Option(help="The state dict it was exported from, where that was a file.", metavar="FILE")
     ] = None,
+    result: Annotated[
+        Path | None, typer.Option(help="What the bundle's run.py found on its device, instead.", metavar="FILE")
+    ] = None,
     as_json: Json = False,
 ) -> None:
     """Check an artifact here and now, stage by stage; exits with 6 when it fails."""
+    from edgecnn.console import out as screen
     from edgecnn.console import print_verification, watching
     from edgecnn.errors import ParityError
+    from edgecnn.pipeline import on_device
     from edgecnn.pipeline import verify as run
 
-    with watching() as progress:
-        verification = run(artifact, images, max_drop, weights, progress)
+    if result is not None:
+        if (images, max_drop, weights) != (None, None, None):
+            raise UsageError("--result is judged as it is; drop --images, --max-drop and --weights")
+        device = on_device(artifact, result)
+        verification, document = device.verification, device.as_json()
+    else:
+        with watching() as progress:
+            verification = run(artifact, images, max_drop, weights, progress)
+        document = verification.as_json()
     if as_json:
-        _print_json(verification.as_json())
+        _print_json(document)
     else:
         print_verification(verification)
+        if result is not None:
+            screen.print(device.text, markup=False)
     if verification.judgement.rejected:
         raise ParityError(f"{artifact} is rejected: {'; '.join(verification.judgement.reasons)}")
 
@@ -307,6 +329,10 @@ def _size(text: str | None) -> tuple[int, int] | None:
     if len(sides) > 2 or not all(side.isascii() and side.isdigit() for side in sides):
         raise UsageError(f"--size is {text!r}, expected N or HxW in pixels, such as 224 or 192x256")
     return int(sides[0]), int(sides[-1])
+
+
+def _architectures(text: str | None) -> tuple[str, ...]:
+    return () if text is None else tuple(name.strip().lower() for name in text.split(","))
 
 
 def _print_json(document: object) -> None:

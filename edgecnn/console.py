@@ -12,6 +12,7 @@ from rich.progress import Progress as Bars
 from rich.table import Table
 
 from edgecnn.analysis import Analysis
+from edgecnn.bench.versus import Versus
 from edgecnn.errors import printable
 from edgecnn.inspection import Inspection
 from edgecnn.pipeline import Exported, Predictions
@@ -90,13 +91,24 @@ def print_exported(exported: Exported) -> None:
     if note and note != exported.verification.note:
         out.print(f"calibration: {_shown(note)}")
     print_verification(exported.verification)
-    size = sum(entry["size_bytes"] for entry in manifest["files"] if entry["role"].startswith("model."))
+    if exported.remark:
+        out.print(_shown(exported.remark))
+    if exported.advice is not None:
+        out.print(_shown(exported.advice.text))
+    size = _size(manifest, "model.") or _size(manifest, "bundle.")
+    verification = exported.verification
+    state = manifest["status"] if verification.executed else f"{manifest['status']}, {verification.not_here}"
     seconds = sum(exported.elapsed_s.values())
     folder = _shown(str(exported.artifact.folder))
     out.print(
         f"{folder}  {manifest['model']['name']} {manifest['precision']} for {manifest['target']},"
-        f" {size / 1e6:.1f} MB, {manifest['status']}, in {seconds:.1f} s"
+        f" {size / 1e6:.1f} MB, {state}, in {seconds:.1f} s"
     )
+
+
+def _size(manifest: dict[str, Any], role: str) -> int:
+    """Bytes of the files whose role begins so."""
+    return sum(entry["size_bytes"] for entry in manifest["files"] if entry["role"].startswith(role))
 
 
 def print_rungs(rungs: "tuple[Rung, ...]") -> None:
@@ -160,6 +172,19 @@ def print_inspection(inspection: Inspection) -> None:
     out.print(
         f"{folder}  {manifest['model']['name']} {manifest['precision']} for {manifest['target']}, {manifest['status']}"
     )
+    advice = manifest["advice"]
+    if advice is not None:
+        out.print(_shown(advice["text"]))
+    if coverage is not None:
+        _print_coverage(coverage)
+    if inspection.absence:
+        built = "not built here" if coverage is None else "built, not executed or timed here"
+        out.print(_shown(f"{built}: {inspection.absence}"))
+    if inspection.versus is not None:
+        _print_versus(inspection.versus)
+
+
+def _print_coverage(coverage: Coverage) -> None:
     out.print(_share(coverage))
     for planned, words in ((True, "quantized, but in float"), (False, "in float as planned")):
         layers = [layer for layer in coverage.float_layers if layer.planned is planned]
@@ -170,9 +195,9 @@ def print_inspection(inspection: Inspection) -> None:
         out.print(_listed("activations with a kernel of their own", list(coverage.unfused)))
     added = ", ".join(f"{count} {kind}" for kind, count in sorted(coverage.reformats.items()))
     out.print(f"reformats: {added or 'none'}")
-    timed = inspection.versus
-    if timed is None:
-        return
+
+
+def _print_versus(timed: Versus) -> None:
     table = _table("precision", "rounds|", "p50 ms|", "mean ms|", "min ms|", "INT8 gains")
     gains = {gain.against: gain for gain in timed.gains}
     for row in timed.latencies:

@@ -16,11 +16,18 @@ from edgecnn.verify.reopen import coverage_of, open_session
 
 @dataclass(frozen=True)
 class Inspection:
-    """What an artifact's runtime makes of it on this machine; ``versus`` is None where nothing was timed."""
+    """What an artifact's runtime makes of it on this machine.
+
+    Args:
+        coverage: None where nothing was compiled yet.
+        versus: None where nothing was timed.
+        absence: why it could not be timed, or empty.
+    """
 
     artifact: Artifact
-    coverage: Coverage
+    coverage: Coverage | None
     versus: Versus | None
+    absence: str = ""
 
     def as_json(self) -> dict[str, Any]:
         """The keys that scripts rely on."""
@@ -31,8 +38,10 @@ class Inspection:
             "target": manifest["target"],
             "precision": manifest["precision"],
             "status": manifest["status"],
-            "coverage": self.coverage.as_json(),
+            "coverage": self.coverage and self.coverage.as_json(),
+            "advice": manifest["advice"],
             "timing": self.versus and self.versus.as_json(),
+            "not_timed": self.absence,
         }
 
 
@@ -47,8 +56,8 @@ def inspect(folder: Path, timing: bool = True, progress: Progress | None = None)
     with progress.stage("open"):
         session = open_session(artifact)
         coverage = coverage_of(artifact, session)
-    if not timing:
-        return Inspection(artifact, coverage, None)
+    if not timing or session.absence:
+        return Inspection(artifact, coverage, None, session.absence)
     with progress.stage("time", MOST_ROUNDS):
         image = read_golden(artifact).inputs[:1].repeat(artifact.interface.batch or 1, axis=0)
         timed = versus(

@@ -11,7 +11,7 @@ from edgecnn.artifact import INCONCLUSIVE, NOT_GATED, REJECTED, VERIFIED
 from edgecnn.data.sets import ImageSet
 from edgecnn.names import __version__
 from edgecnn.request import EXPORT_PACKAGES, Plan
-from edgecnn.targets.base import Interface
+from edgecnn.targets.base import Advice, Interface
 from edgecnn.verify.policy import Verdict
 from edgecnn.verify.stages import Verification
 
@@ -41,6 +41,7 @@ def describe(
     calibration: ImageSet | None,
     climbed: "Climbed | None",
     verification: Verification,
+    advice: Advice | None,
 ) -> dict[str, Any]:
     """Everything of a manifest but its schema and its files.
 
@@ -48,6 +49,7 @@ def describe(
 
     Args:
         graph: hash, layers and activations of the FP32 graph.
+        advice: what the build itself says for or against its precision.
     """
     evidence = verification.as_json()
     coverage = evidence.pop("coverage")
@@ -86,6 +88,7 @@ def describe(
         "runtime": plan.target.settings,
         "gate": structs.asdict(plan.gate),
         "coverage": coverage,
+        "advice": advice and advice.as_json(),
         "evidence": evidence,
     }
 

@@ -25,10 +25,11 @@ from edgecnn.names import SYNTHETIC
 from edgecnn.progress import Progress
 from edgecnn.recipe import Data, Gate, load_labels
 from edgecnn.request import ExportRequest, Plan, plan, with_max_drop
-from edgecnn.targets.base import ExecutedLayer, Interface, Session, Target
+from edgecnn.targets.base import Advice, ExecutedLayer, Interface, Session, Target
 from edgecnn.verify.coverage import cover
+from edgecnn.verify.device import OnDevice, read_result
 from edgecnn.verify.golden import golden_pairs, read_golden
-from edgecnn.verify.reopen import coverage_of, open_session, reopen, torch_stage
+from edgecnn.verify.reopen import coverage_of, last_stage, open_session, reopen, torch_stage
 from edgecnn.verify.stages import Stage, Verification, check, check_golden
 
 if TYPE_CHECKING:
@@ -49,12 +50,19 @@ class Answer:
 
 @dataclass(frozen=True)
 class Exported:
-    """A published artifact, its evidence, the rungs that INT8 climbed, and the seconds of each stage."""
+    """A published artifact, its evidence, the rungs that INT8 climbed, and the seconds of each stage.
+
+    Args:
+        remark: what this machine made the target choose.
+        advice: what the build itself says for or against its precision.
+    """
 
     artifact: Artifact
     verification: Verification
     rungs: "tuple[Rung, ...]"
     elapsed_s: Mapping[str, float]
+    remark: str = ""
+    advice: Advice | None = None
 
     def as_json(self) -> dict[str, Any]:
         """The keys that scripts rely on."""
@@ -70,6 +78,8 @@ class Exported:
             "stages": [{"name": name, "elapsed_s": round(seconds, 3)} for name, seconds in self.elapsed_s.items()],
             "coverage": manifest["coverage"],
             "evidence": manifest["evidence"],
+            "remark": self.remark,
+            "advice": manifest["advice"],
             "ladder": [rung.as_json() | {"elapsed_s": round(rung.elapsed_s, 3)} for rung in self.rungs],
         }
 
@@ -129,6 +139,7 @@ def export(request: ExportRequest, progress: Progress | None = None) -> Exported
             built = planned.target.build(with_batch(lowered, planned.batch))
             interface = Interface(planned.batch, 3, how.height, how.width, len(labels))
             session, executed = _open_built(planned.target, built, interface)
+            advice = planned.target.advise(built, with_batch(graph, planned.batch)) if climbed is not None else None
         with progress.stage("check", len(judging)):
             eager = torch_stage("eager", loaded.model)
             stages = [
@@ -136,13 +147,17 @@ def export(request: ExportRequest, progress: Progress | None = None) -> Exported
                 torch_stage("folded", folded),
                 Stage("onnx", _onnx_session(graph, interface, optimize=True).run_all),
                 Stage("lowered", _onnx_session(lowered, interface, optimize=False).run_all),
-                Stage("compiled", session.run_all),
             ]
+            if not session.absence:
+                stages.append(Stage("compiled", session.run_all))
             verification = check(stages, judging, how, planned.precision, planned.gate, progress.advance)
             int8 = [] if climbed is None else [layer.node for layer in climbed.table.layers]
-            verification = verification.with_coverage(
-                cover(executed, layer_macs(graph), activation_sizes(graph), int8, planned.target.every_layer_int8)
-            )
+            if executed:
+                verification = verification.with_coverage(
+                    cover(executed, layer_macs(graph), activation_sizes(graph), int8, planned.target.every_layer_int8)
+                )
+            if session.absence:
+                verification = verification.not_executed(session.absence)
         with progress.stage("publish"):
             contents = {f"model{suffix}": content for suffix, content in built.items()}
             contents["reference.onnx"] = with_batch(graph, None).content
@@ -150,10 +165,12 @@ def export(request: ExportRequest, progress: Progress | None = None) -> Exported
                 contents["lowered.onnx"] = with_batch(lowered, None).content
             contents["golden.npz"] = golden_pairs(judging, how, eager)
             manifest = describe(
-                planned, interface, labels, loaded.sha256, facts(graph), calibration, climbed, verification
+                planned, interface, labels, loaded.sha256, facts(graph), calibration, climbed, verification, advice
             )
+            contents |= planned.target.companions(_graphs(graph, climbed, planned), contents["golden.npz"], manifest)
             artifact = publish(planned.out, contents, manifest)
-    exported = Exported(artifact, verification, () if climbed is None else climbed.rungs, progress.elapsed_s)
+    rungs = () if climbed is None else climbed.rungs
+    exported = Exported(artifact, verification, rungs, progress.elapsed_s, planned.target.remark, advice)
     if artifact.manifest["status"] == REJECTED:
         reasons = "; ".join(verification.judgement.reasons)
         raise GateError(f"{planned.out} is marked rejected: {reasons}", exported)
@@ -192,16 +209,30 @@ def verify(
     if images is None:
         with progress.stage("check"):
             pairs = read_golden(artifact)
-            verification = check_golden(
-                pairs.logits, session.run_all, pairs.inputs, precision, gate, artifact.synthetic
-            )
+            stage = last_stage(artifact, session)
+            verification = check_golden(pairs.logits, stage, pairs.inputs, precision, gate, artifact.synthetic)
     else:
         judging = load_set(images, artifact.labels)
         with progress.stage("open the reference"):
             stages = reopen(artifact, session, weights)
         with progress.stage("check", len(judging)):
             verification = check(stages, judging, artifact.preprocess, precision, gate, progress.advance)
-    return _marked(artifact, verification.with_coverage(coverage_of(artifact, session)))
+    coverage = coverage_of(artifact, session)
+    if coverage is not None:
+        verification = verification.with_coverage(coverage)
+    if session.absence:
+        verification = verification.not_executed(session.absence)
+    return _marked(artifact, verification)
+
+
+def on_device(folder: Path, result: Path) -> OnDevice:
+    """What a bundle's ``run.py`` found on its device, judged here. The artifact is not marked by it.
+
+    Raises:
+        InputError: the file is no result.
+        IntegrityError: it is of another bundle, or the artifact is not what its manifest says.
+    """
+    return read_result(load_artifact(folder), result)
 
 
 def predict(folder: Path, paths: list[Path]) -> Predictions:
@@ -290,12 +321,33 @@ def _climbed(graph: "Graph", calibration: ImageSet, planned: Plan, progress: Pro
 
 
 def _lowered(graph: "Graph", climbed: "Climbed | None", planned: Plan) -> "Graph":
-    from edgecnn.graph.fp16 import fp16_weights
-    from edgecnn.quant.lower.qdq import lower
+    from edgecnn.graph.fp16 import fp16_arithmetic, fp16_weights
 
     if climbed is not None:
-        return lower(climbed.graph, climbed.table, planned.target.profile)
+        graph = _quantized(climbed, planned)
+    if planned.precision == "fp32":
+        return graph
+    if planned.target.half_arithmetic:
+        return fp16_arithmetic(graph)
     return fp16_weights(graph) if planned.precision == "fp16" else graph
+
+
+def _quantized(climbed: "Climbed", planned: Plan) -> "Graph":
+    from edgecnn.quant.lower.qdq import lower
+    from edgecnn.quant.lower.shift import absorb_zero_points
+
+    lowered = lower(climbed.graph, climbed.table, planned.target.profile)
+    return absorb_zero_points(lowered) if planned.target.profile.symmetric else lowered
+
+
+def _graphs(graph: "Graph", climbed: "Climbed | None", planned: Plan) -> dict[str, "Graph"]:
+    """What a device may build from, by precision, with float32 wherever nothing is quantized."""
+    from edgecnn.graph.graph import with_batch
+
+    graphs = {"fp32": graph}
+    if climbed is not None:
+        graphs["int8"] = _quantized(climbed, planned)
+    return {precision: with_batch(found, planned.batch) for precision, found in graphs.items()}
 
 
 def _onnx_session(graph: "Graph", interface: Interface, optimize: bool) -> Session:
@@ -323,9 +375,9 @@ def _marked(artifact: Artifact, verification: Verification) -> Verification:
     found = status(verification, artifact.manifest["weights"]["source"] != "random")
     if found == NOT_GATED:
         judgement = replace(verification.judgement, rejected=False)
-        verification = replace(verification, judgement=judgement, note="random weights are measured, not gated")
+        verification = replace(verification, judgement=judgement).with_note("random weights are measured, not gated")
     try:
         mark(artifact, found)
     except StorageError as error:
-        return replace(verification, note=f"the verdict could not be kept in the artifact: {error}")
+        return verification.with_note(f"the verdict could not be kept in the artifact: {error}")
     return verification

@@ -11,7 +11,7 @@ from edgecnn.models.registry import ModelSpec, find_model
 from edgecnn.models.sources import sources
 from edgecnn.names import EFFORTS
 from edgecnn.recipe import Data, Gate, load_recipe
-from edgecnn.targets.base import Target
+from edgecnn.targets.base import Options, Target
 from edgecnn.targets.registry import find_target
 
 EXPORT_PACKAGES = ("torch", "onnx", "onnxscript", "onnxruntime", "safetensors")
@@ -33,6 +33,8 @@ class ExportRequest:
         calib_cache: file that keeps what INT8 calibration found, and gives it back to an export of the same inputs.
         max_drop_pp: largest loss of top-1, percentage points.
         effort: of INT8, ``fast`` or ``balanced`` (the default): how far the ladder is climbed.
+        flavour: of TensorRT: ``auto``, ``tensorrt``, ``tensorrt-rtx`` or ``bundle``.
+        gpu_arch: GPU architectures that a TensorRT-RTX engine is for, such as ``sm86``; none is portable.
     """
 
     model: str
@@ -46,6 +48,8 @@ class ExportRequest:
     batch: int | None = 1
     max_drop_pp: float | None = None
     effort: str | None = None
+    flavour: str | None = None
+    gpu_arch: tuple[str, ...] = ()
     out: Path | None = None
     force: bool = False
 
@@ -107,7 +111,7 @@ def plan(request: ExportRequest) -> Plan:
         data = replace(data, preprocess=replace(data.preprocess, height=request.size[0], width=request.size[1]))
     calibration = data.calibration if request.calib is None else request.calib
     require_packages()
-    target.require()
+    target = target.configured(Options(request.flavour, request.gpu_arch))
     return Plan(
         spec=spec,
         target=target,

@@ -19,7 +19,7 @@ from edgecnn.models.registry import find_model
 from edgecnn.models.weights import load_model
 from edgecnn.pipeline import Exported, export
 from edgecnn.quant.calibrate import observe_ranges
-from edgecnn.quant.placement import place
+from edgecnn.quant.placement import needing_zero, place
 from edgecnn.quant.table import QuantizerTable, make_table
 from edgecnn.request import ExportRequest
 
@@ -64,16 +64,18 @@ def tiny_graph() -> Callable[..., Graph]:
 
 @pytest.fixture(scope="session")
 def tiny_table(tiny_graph: Callable[..., Graph]) -> Callable[..., QuantizerTable]:
-    """``tiny_table(model, side)``: the quantizer table of ``tiny_graph(model, side)``, from ranges over noise."""
-    made: dict[tuple[str, int], QuantizerTable] = {}
+    """``tiny_table(model, side, symmetric)``: the table of ``tiny_graph(model, side)``, from ranges over noise."""
+    made: dict[tuple[str, int, bool], QuantizerTable] = {}
 
-    def get(model: str = "mobilenetv3_small", side: int = 32) -> QuantizerTable:
-        if (model, side) not in made:
+    def get(model: str = "mobilenetv3_small", side: int = 32, symmetric: bool = False) -> QuantizerTable:
+        if (model, side, symmetric) not in made:
             graph = tiny_graph(model, side)
             noise = np.random.default_rng(0).normal(0, 1, (8, 3, side, side)).astype(np.float32)
             placement = place(graph)
-            made[model, side] = make_table(graph, placement, observe_ranges(graph, placement.roles, [noise]))
-        return made[model, side]
+            ranges = observe_ranges(graph, placement.roles, [noise])
+            signed = needing_zero(graph, placement) if symmetric else frozenset()
+            made[model, side, symmetric] = make_table(graph, placement, ranges, signed)
+        return made[model, side, symmetric]
 
     return get
 

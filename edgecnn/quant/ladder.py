@@ -25,6 +25,7 @@ from edgecnn.quant.calibrate import BATCH, Range, observe_ranges, wider
 from edgecnn.quant.equalize import equalize
 from edgecnn.quant.histogram import MIN_MAX, Histogram, candidates
 from edgecnn.quant.islands import float_islands
+from edgecnn.quant.lower.profiles import OPENVINO
 from edgecnn.quant.lower.qdq import Profile, lower
 from edgecnn.quant.pixels import PIXELS, on_pixel_grid
 from edgecnn.quant.placement import Placement, Role, place
@@ -98,17 +99,18 @@ def climb(
     judging = np.concatenate(list(spread(held_out, MOST_HELD_OUT).batches(how, BATCH)))
     refining = refinement_images(graph, observing, how)
     judge = _Judge(graph, judging, profile)
-    graph, exact = on_pixel_grid(graph, how)
+    # Signed codes reach 127 on either side of zero, and pixels 128 on one.
+    graph, exact = (graph, {}) if profile.symmetric else on_pixel_grid(graph, how)
 
     with progress.stage("calibrate", len(observing)):
-        candidate, histograms = _min_max(graph, exact, observing, judging, how, progress.advance)
+        candidate, histograms = _min_max(graph, exact, observing, judging, how, profile, progress.advance)
     judge.consider(MIN_MAX, candidate)
 
     with progress.stage("search ranges", len(histograms)):
-        candidate = _searched(candidate, histograms, judging, progress.advance)
+        candidate = _searched(candidate, histograms, judging, profile, progress.advance)
     judge.consider("range search", candidate)
 
-    candidate = _refined(judge.best, refining, progress)
+    candidate = _refined(judge.best, refining, profile, progress)
     judge.consider(REFINED, candidate)
 
     if effort != EFFORTS[0]:
@@ -116,13 +118,13 @@ def climb(
             other = equalize(graph, np.array_split(refining, -(-len(refining) // BATCH)))
         if other.sha256 != graph.sha256:
             with progress.stage("calibrate", len(observing)):
-                candidate, histograms = _min_max(other, exact, observing, judging, how, progress.advance)
-            candidate = _by_methods(candidate, histograms, judge.best.ranges)
-            judge.consider(EQUALIZED, _refined(candidate, refining, progress))
-        candidate = _with_islands(judge.best, judging)
+                candidate, histograms = _min_max(other, exact, observing, judging, how, profile, progress.advance)
+            candidate = _by_methods(candidate, histograms, judge.best.ranges, profile)
+            judge.consider(EQUALIZED, _refined(candidate, refining, profile, progress))
+        candidate = _with_islands(judge.best, judging, profile)
         if candidate.table is not judge.best.table:
             if judge.refined:
-                candidate = _refined(candidate, refining, progress)
+                candidate = _refined(candidate, refining, profile, progress)
             judge.consider(FLOAT_LAYERS, candidate)
     return Climbed(judge.best.graph, profile.kept(judge.best.table), tuple(judge.rungs))
 
@@ -175,6 +177,7 @@ def _min_max(
     observing: ImageSet,
     judging: Float,
     how: Preprocess,
+    profile: Profile,
     on_images: Callable[[int], None],
 ) -> tuple[_Candidate, dict[str, Histogram]]:
     """The whole range of every image: held-out ones may widen it, for it shall cut off nothing.
@@ -188,15 +191,20 @@ def _min_max(
     ranges = {
         name: Chosen(MIN_MAX, wider(histogram.extremes, held_out[name])) for name, histogram in histograms.items()
     } | {name: Chosen(PIXELS, found) for name, found in exact.items()}
-    return _Candidate(graph, ranges, _table(graph, placement, ranges)), histograms
+    return _Candidate(graph, ranges, _table(graph, placement, ranges, profile)), histograms
 
 
 def _searched(
-    candidate: _Candidate, histograms: dict[str, Histogram], judging: Float, on_tensor: Callable[[], None]
+    candidate: _Candidate,
+    histograms: dict[str, Histogram],
+    judging: Float,
+    profile: Profile,
+    on_tensor: Callable[[], None],
 ) -> _Candidate:
     placement = place(candidate.graph)
-    found = search_ranges(candidate.graph, placement, histograms, candidate.ranges, _some(judging), on_tensor)
-    return _Candidate(candidate.graph, found, _table(candidate.graph, placement, found))
+    signed = profile.signed(candidate.graph, placement)
+    found = search_ranges(candidate.graph, placement, histograms, candidate.ranges, _some(judging), on_tensor, signed)
+    return _Candidate(candidate.graph, found, _table(candidate.graph, placement, found, profile))
 
 
 def _some(judging: Float) -> Float:
@@ -205,32 +213,40 @@ def _some(judging: Float) -> Float:
     return judging[:: -(-len(judging) // count)]
 
 
-def _with_islands(candidate: _Candidate, judging: Float) -> _Candidate:
+def _with_islands(candidate: _Candidate, judging: Float, profile: Profile) -> _Candidate:
     """The candidate with its costliest small layers in float, or as it is."""
-    switches = Switches(candidate.graph, place(candidate.graph), {Role.INPUT}, _some(judging))
+    placement = place(candidate.graph)
+    signed = profile.signed(candidate.graph, placement)
+    switches = Switches(candidate.graph, placement, {Role.INPUT}, _some(judging), signed)
     ranges = {name: chosen.range for name, chosen in candidate.ranges.items()}
     islands = float_islands(tensor_sensitivities(switches, ranges), candidate.table, layer_macs(candidate.graph))
     return replace(candidate, table=candidate.table.without(islands)) if islands else candidate
 
 
-def _by_methods(candidate: _Candidate, histograms: dict[str, Histogram], chosen: dict[str, Chosen]) -> _Candidate:
+def _by_methods(
+    candidate: _Candidate, histograms: dict[str, Histogram], chosen: dict[str, Chosen], profile: Profile
+) -> _Candidate:
     """The ranges that the methods chosen for the same tensors find now."""
     ranges = dict(candidate.ranges)
     for name, choice in chosen.items():
         found = candidates(histograms[name])
         if choice.method != MIN_MAX and choice.method in found:
             ranges[name] = Chosen(choice.method, found[choice.method])
-    return _Candidate(candidate.graph, ranges, _table(candidate.graph, place(candidate.graph), ranges))
+    return _Candidate(candidate.graph, ranges, _table(candidate.graph, place(candidate.graph), ranges, profile))
 
 
-def _refined(candidate: _Candidate, images: Float, progress: Progress) -> _Candidate:
-    with progress.stage("refine layers", len(candidate.table.layers)):
-        table = refine(candidate.graph, candidate.table, images, progress.advance)
+def _refined(candidate: _Candidate, images: Float, profile: Profile, progress: Progress) -> _Candidate:
+    # As it will run. What runtimes with zero-points share is refined once, with every layer INT8, as OpenVINO has it.
+    refined = profile if profile.symmetric else OPENVINO
+    with progress.stage("refine layers", len(refined.kept(candidate.table).layers)):
+        table = refine(candidate.graph, candidate.table, images, progress.advance, refined)
     return _Candidate(candidate.graph, candidate.ranges, table)
 
 
-def _table(graph: Graph, placement: Placement, ranges: dict[str, Chosen]) -> QuantizerTable:
-    return make_table(graph, placement, {name: chosen.range for name, chosen in ranges.items()})
+def _table(graph: Graph, placement: Placement, ranges: dict[str, Chosen], profile: Profile) -> QuantizerTable:
+    return make_table(
+        graph, placement, {name: chosen.range for name, chosen in ranges.items()}, profile.signed(graph, placement)
+    )
 
 
 def _logits(graph: Graph, images: Float) -> Float:

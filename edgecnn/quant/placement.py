@@ -58,6 +58,21 @@ def place(graph: Graph) -> Placement:
     )
 
 
+def needing_zero(graph: Graph, placement: Placement) -> frozenset[str]:
+    """Tensors of which zero must be code zero: a layer pads them with it, or an Add reads them.
+
+    Of all others a zero-point is a constant that the layers behind them can take into their biases.
+    """
+    padded = {
+        node.input[0]
+        for node in graph.nodes
+        if node.name in placement.layers
+        for attribute in node.attribute
+        if attribute.name == "pads" and any(attribute.ints)
+    }
+    return frozenset(padded | {name for name, roles in placement.roles.items() if Role.SKIP in roles})
+
+
 def activation_output(graph: Graph, layer: onnx.NodeProto) -> str:
     """The tensor behind a layer and its ReLU or ReLU6, which a quantizer's own saturation can stand in for."""
     output: str = layer.output[0]

@@ -6,7 +6,7 @@ that the ranges were not observed on, and the KL divergence of the softmax decid
 keep min-max, which cuts off nothing.
 """
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Collection, Iterable
 from typing import NamedTuple
 
 from edgecnn.graph.graph import Graph
@@ -44,6 +44,7 @@ def search_ranges(
     widest: dict[str, Chosen],
     images: Float,
     on_tensor: Callable[[], None] = lambda: None,
+    signed: Collection[str] = (),
 ) -> dict[str, Chosen]:
     """The range of each tensor of a placement.
 
@@ -51,9 +52,10 @@ def search_ranges(
         widest: min-max ranges, which are kept unless another is clearly better; others are known, and stay.
         images: (n, C, H, W) float32, normalised; not the ones behind the histograms.
         on_tensor: called after each tensor that was tried.
+        signed: tensors whose quantizers have signed codes and no zero-point.
     """
     # What only a runtime with INT8-to-INT8 kernels quantizes is not tried: its range is of little weight.
-    switches = Switches(graph, placement, {Role.INPUT, Role.SKIP}, images)
+    switches = Switches(graph, placement, {Role.INPUT, Role.SKIP}, images, signed)
     few = slice(None, None, -(-len(images) // SCREENING))  # enough to see which tensors matter
     alone: dict[str, float] = {}
     for name in histograms:

@@ -18,7 +18,7 @@ from edgecnn.names import INPUT
 from edgecnn.quant.bias import corrected_bias
 from edgecnn.quant.calibrate import observe_means
 from edgecnn.quant.lower.profiles import OPENVINO
-from edgecnn.quant.lower.qdq import lower
+from edgecnn.quant.lower.qdq import Profile, lower
 from edgecnn.quant.rounding import observe_moments, round_weights
 from edgecnn.quant.segments import segments
 from edgecnn.quant.table import QuantizerTable
@@ -31,21 +31,26 @@ MOST_BYTES = 128 * 2**20
 
 
 def refine(
-    graph: Graph, table: QuantizerTable, images: Float, on_layer: Callable[[], None] = lambda: None
+    graph: Graph,
+    table: QuantizerTable,
+    images: Float,
+    on_layer: Callable[[], None] = lambda: None,
+    profile: Profile = OPENVINO,
 ) -> QuantizerTable:
     """The table with weights rounded to second order, and biases that give layers their FP32 channel means again.
 
     Args:
         images: (n, C, H, W) float32, normalised; the codes of all live tensors of this many are held in memory.
         on_layer: called after each layer.
+        profile: whose graph is refined, layer by layer; layers that it leaves in float keep their codes.
     """
-    layers = {layer.node: layer for layer in table.layers}
+    layers = {layer.node: layer for layer in profile.kept(table).layers}
     nodes = {node.name: node for node in graph.nodes}
     chunks = np.array_split(images, -(-len(images) // CHUNK))
     # Over these very images: another sample's means would differ by more than the error that is sought.
     wanted = observe_means(graph, [nodes[name].output[0] for name in layers], chunks)
     values: list[dict[str, NDArray[Any]]] = [{INPUT: chunk} for chunk in chunks]  # uint8 codes, and some float32
-    lowered = lower(graph, table, OPENVINO)  # in which every layer is INT8
+    lowered = lower(graph, table, profile)
     constants = {tensor.name: tensor for tensor in lowered.model.graph.initializer}
     weights, biases = dict(table.weights), dict(table.biases)
     for segment in segments(lowered, set(layers)):

@@ -40,8 +40,8 @@ class Segment:
         graph = helper.make_graph(
             list(self.nodes),
             self.layer or INPUT,
-            [_value(name) for name in self.inputs],
-            [_value(name) for name in self.outputs],
+            [_value(name, constants) for name in self.inputs],
+            [_value(name, constants) for name in self.outputs],
             [constants[name] for name in read],
         )
         model = helper.make_model(graph, ir_version=IR_VERSION, opset_imports=[helper.make_opsetid("", OPSET)])
@@ -78,6 +78,8 @@ def segments(lowered: Graph, layers: set[str]) -> Iterator[Segment]:
         )
 
 
-def _value(name: str) -> onnx.ValueInfoProto:
-    codes = name.endswith("/QuantizeLinear")
-    return helper.make_tensor_value_info(name, TensorProto.UINT8 if codes else TensorProto.FLOAT, None)
+def _value(name: str, constants: dict[str, onnx.TensorProto]) -> onnx.ValueInfoProto:
+    """A tensor that crosses a cut; codes have the type of their zero-point."""
+    tensor = name.removesuffix("/QuantizeLinear")
+    kind = TensorProto.FLOAT if tensor == name else constants[f"{tensor}/zero_point"].data_type
+    return helper.make_tensor_value_info(name, kind, None)

@@ -29,23 +29,33 @@ class Switches:
     Args:
         roles: tensors with one of these get a switch.
         images: (n, C, H, W) float32, normalised, that the logits are compared on.
+        signed: tensors whose quantizers have signed codes and no zero-point.
     """
 
-    def __init__(self, graph: Graph, placement: Placement, roles: Collection[Role], images: Float) -> None:
+    def __init__(
+        self,
+        graph: Graph,
+        placement: Placement,
+        roles: Collection[Role],
+        images: Float,
+        signed: Collection[str] = (),
+    ) -> None:
         self.tensors = {name: found for name, found in placement.roles.items() if found & set(roles)}
+        self._signed = signed
         self._images = images
         self._want = logits(inference_session(with_batch(graph, None).content), images)
-        self._session = inference_session(_switched(graph, placement, self.tensors).content, int8_kernels=False)
-        self._off = {name: value for tensor in self.tensors for name, value in _switch(tensor, None).items()}
+        self._session = inference_session(_switched(graph, placement, self.tensors, signed).content, int8_kernels=False)
+        idle = {tensor: ActivationQuantizer(1.0, 0, frozenset(), tensor in signed) for tensor in self.tensors}
+        self._off = {name: value for tensor in idle for name, value in _switch(tensor, idle[tensor], on=False).items()}
 
     def divergence(self, tensor: str, candidate: Range, some: slice = EVERY) -> float:
         """KL divergence of the logits, nats, with this tensor alone quantized to a range, on some of the images."""
-        quantizer = activation_quantizer(tensor, candidate, self.tensors[tensor])
+        quantizer = activation_quantizer(tensor, candidate, self.tensors[tensor], tensor in self._signed)
         found = logits(self._session, self._images[some], self._off | _switch(tensor, quantizer))
         return compare(self._want[some], found).kl
 
 
-def _switched(graph: Graph, placement: Placement, tensors: Collection[str]) -> Graph:
+def _switched(graph: Graph, placement: Placement, tensors: Collection[str], signed: Collection[str]) -> Graph:
     model = with_batch(graph, None).copy()
     nodes = [_quantized_if_on(INPUT)] if INPUT in tensors else []
     for original, node in zip(graph.nodes, model.graph.node, strict=True):
@@ -56,12 +66,12 @@ def _switched(graph: Graph, placement: Placement, tensors: Collection[str]) -> G
         nodes += [node, *(_quantized_if_on(name) for name in node.output if name in tensors)]
     del model.graph.node[:]
     model.graph.node.extend(nodes)
-    kinds = {"on": TensorProto.BOOL, "scale": TensorProto.FLOAT, "zero_point": TensorProto.UINT8}
-    model.graph.input.extend(
-        helper.make_tensor_value_info(f"{tensor}/{name}", kind, [])
-        for tensor in tensors
-        for name, kind in kinds.items()
-    )
+    for tensor in tensors:
+        codes = TensorProto.INT8 if tensor in signed else TensorProto.UINT8
+        kinds = {"on": TensorProto.BOOL, "scale": TensorProto.FLOAT, "zero_point": codes}
+        model.graph.input.extend(
+            helper.make_tensor_value_info(f"{tensor}/{name}", kind, []) for name, kind in kinds.items()
+        )
     return Graph(model)
 
 
@@ -82,10 +92,10 @@ def _quantized_if_on(tensor: str) -> onnx.NodeProto:
     )
 
 
-def _switch(tensor: str, quantizer: ActivationQuantizer | None) -> dict[str, NDArray[Any]]:
-    """What a tensor's switch is fed; None leaves it in float."""
+def _switch(tensor: str, quantizer: ActivationQuantizer, on: bool = True) -> dict[str, NDArray[Any]]:
+    """What a tensor's switch is fed; one that is off leaves it in float."""
     return {
-        f"{tensor}/on": np.array(quantizer is not None),
-        f"{tensor}/scale": np.array(quantizer.scale if quantizer else 1, np.float32),
-        f"{tensor}/zero_point": np.array(quantizer.zero_point if quantizer else 0, np.uint8),
+        f"{tensor}/on": np.array(on),
+        f"{tensor}/scale": np.array(quantizer.scale, np.float32),
+        f"{tensor}/zero_point": np.array(quantizer.zero_point, quantizer.dtype),
     }

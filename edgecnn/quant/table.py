@@ -1,7 +1,8 @@
 """The quantizer table: the one master from which every runtime's graph is lowered.
 
-Activations: per tensor, unsigned 8-bit codes with an integer zero-point. Weights: per output channel, symmetric, codes
-in -127..127 (Jacob et al. 2018, arXiv 1712.05877; Krishnamoorthi 2018, arXiv 1806.08342, section 2).
+Activations: per tensor, unsigned 8-bit codes with an integer zero-point, or signed ones for runtimes that know no
+zero-point. Weights: per output channel, symmetric, codes in -127..127 (Jacob et al. 2018, arXiv 1712.05877;
+Krishnamoorthi 2018, arXiv 1806.08342, section 2).
 """
 
 from collections.abc import Collection
@@ -20,6 +21,7 @@ Float = NDArray[np.float32]
 
 NOTHING = Range(0.0, 0.0)
 LEVELS = 255
+SIGNED_MAX = 127
 WEIGHT_MAX = 127
 # A channel this much narrower than the widest of its layer carries nothing; its scale would only overflow the bias.
 NARROWEST_CHANNEL = np.float32(2.0**-20)
@@ -29,13 +31,23 @@ BIAS_LIMIT = 2.0**30
 
 @dataclass(frozen=True)
 class ActivationQuantizer:
-    """``real = scale * (code - zero_point)`` with codes in 0..255."""
+    """``real = scale * (code - zero_point)``.
+
+    Args:
+        signed: codes are int8 in -128..127 and the zero-point is 0, else they are uint8 in 0..255.
+    """
 
     scale: float
     zero_point: int
     roles: frozenset[Role]
+    signed: bool = False
 
-    def dequantize(self, codes: NDArray[np.uint8]) -> Float:
+    @property
+    def dtype(self) -> type[np.int8] | type[np.uint8]:
+        """Of the codes."""
+        return np.int8 if self.signed else np.uint8
+
+    def dequantize(self, codes: NDArray[np.int8] | NDArray[np.uint8]) -> Float:
         """What INT8 kernels read, float32 of the same shape."""
         return (codes.astype(np.float32) - np.float32(self.zero_point)) * np.float32(self.scale)
 
@@ -105,11 +117,16 @@ class QuantizerTable:
         )
 
 
-def make_table(graph: Graph, placement: Placement, ranges: dict[str, Range]) -> QuantizerTable:
+def make_table(
+    graph: Graph, placement: Placement, ranges: dict[str, Range], signed: Collection[str] = ()
+) -> QuantizerTable:
     """Scales and codes from observed ranges.
 
     A tensor that is zero for every image, because its layer's weights are, is no mistake of the images: any scale is
     exact for it. One that was zero on these images alone says that they do not excite the network.
+
+    Args:
+        signed: tensors with signed codes and no zero-point.
 
     Raises:
         InputError: a tensor that never varied on these images, or a weight that is not finite.
@@ -119,7 +136,8 @@ def make_table(graph: Graph, placement: Placement, ranges: dict[str, Range]) -> 
         if ranges[name] == NOTHING and name not in fixed:
             raise _never_varies(name, NOTHING)
     activations = {
-        name: activation_quantizer(name, ranges[name], roles) for name, roles in sorted(placement.roles.items())
+        name: activation_quantizer(name, ranges[name], roles, name in signed)
+        for name, roles in sorted(placement.roles.items())
     }
     nodes = {node.name: node for node in graph.nodes}
     layers, weights, biases = [], {}, {}
@@ -137,10 +155,16 @@ def make_table(graph: Graph, placement: Placement, ranges: dict[str, Range]) -> 
     return QuantizerTable(activations, weights, biases, tuple(layers))
 
 
-def activation_quantizer(name: str, observed: Range, roles: frozenset[Role]) -> ActivationQuantizer:
+def activation_quantizer(
+    name: str, observed: Range, roles: frozenset[Role], symmetric: bool = False
+) -> ActivationQuantizer:
     """Min-max, widened to hold zero, which must have a code of its own: padding is made of it.
 
     A tensor that is always zero has any scale; it gets that of 0..1, which leaves room for its layer's int32 bias.
+
+    Args:
+        symmetric: zero is code 0, and the larger end decides the scale; a tensor that is never negative leaves half of
+            the codes unused.
 
     Raises:
         InputError: the range is not finite, or so narrow that its scale would be denormal.
@@ -150,11 +174,13 @@ def activation_quantizer(name: str, observed: Range, roles: frozenset[Role]) -> 
     low, high = min(observed.low, 0.0), max(observed.high, 0.0)
     if (low, high) == NOTHING:
         high = 1.0
-    # Rounded towards zero: 255 steps never reach beyond a ReLU6's own bound, which lets runtimes drop the ReLU6.
-    scale = np.nextafter(np.float32((high - low) / LEVELS), np.float32(0))
+    steps = max(-low, high) / SIGNED_MAX if symmetric else (high - low) / LEVELS
+    # Rounded towards zero: all steps together never reach beyond a ReLU6's own bound, which lets runtimes drop it.
+    scale = np.nextafter(np.float32(steps), np.float32(0))
     if not scale >= np.finfo(np.float32).tiny:
         raise _never_varies(name, observed)
-    return ActivationQuantizer(float(scale), int(np.clip(np.rint(-low / scale), 0, LEVELS)), roles)
+    zero_point = 0 if symmetric else int(np.clip(np.rint(-low / scale), 0, LEVELS))
+    return ActivationQuantizer(float(scale), zero_point, roles, symmetric)
 
 
 def _never_varies(name: str, observed: Range) -> InputError:

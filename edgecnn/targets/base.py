@@ -5,14 +5,15 @@ Adding one is five steps; CONTRIBUTING.md lists them.
 
 import abc
 import importlib.util
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
 
 from edgecnn.data.preprocess import Float
-from edgecnn.errors import InputError, UnavailableError
+from edgecnn.errors import InputError, UnavailableError, UsageError
 from edgecnn.names import INPUT
 from edgecnn.recipe import LARGEST_INPUT
 
@@ -55,11 +56,50 @@ class Interface:
     classes: int
 
 
-class Session(abc.ABC):
-    """An opened artifact. Subclasses implement ``_run`` and ``executed``; ``run`` is the same on every runtime."""
+@dataclass(frozen=True)
+class Options:
+    """What a user may say about a runtime that comes in several kinds.
 
-    def __init__(self, interface: Interface) -> None:
+    Args:
+        flavour: of the runtime; None is the target's own choice.
+        gpu_arch: GPU architectures to build for, such as ``sm86``; none is every one that the runtime knows.
+    """
+
+    flavour: str | None = None
+    gpu_arch: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class StaticCost:
+    """What a build costs by its own account: kernels, and the bytes of activations that they read and write."""
+
+    precision: str
+    kernels: int
+    moved_bytes: int
+
+
+@dataclass(frozen=True)
+class Advice:
+    """What a build alone, which nobody has timed, says for or against its precision; the artifact's own cost first."""
+
+    costs: tuple[StaticCost, ...]
+    text: str
+
+    def as_json(self) -> dict[str, Any]:
+        """The keys that scripts rely on."""
+        return {"costs": [asdict(cost) for cost in self.costs], "text": self.text}
+
+
+class Session(abc.ABC):
+    """An opened artifact. Subclasses implement ``_run`` and ``executed``; ``run`` is the same on every runtime.
+
+    Args:
+        absence: why it cannot answer on this machine, or empty. Such a session still says what was built.
+    """
+
+    def __init__(self, interface: Interface, absence: str = "") -> None:
         self.interface = interface
+        self.absence = absence
 
     def run(self, image: Float) -> Float:
         """Logits of one batch.
@@ -106,6 +146,7 @@ class Session(abc.ABC):
         """What the runtime made of the graph, read from the compiled model: every kernel of a run, in some order.
 
         It depends on the runtime's version and on the CPU's instructions. Call it while the opened files are there.
+        None at all means that nothing was compiled yet.
         """
 
     @abc.abstractmethod
@@ -119,14 +160,39 @@ class Target(abc.ABC):
     packages: ClassVar[tuple[str, ...]]  # modules that must be importable to build and to run
     extra: ClassVar[str]  # of ``pip install 'edgecnn[extra]'``
 
-    settings: ClassVar[dict[str, str]] = {}  # runtime settings that decide the numbers
     every_layer_int8: ClassVar[bool] = True  # whether an INT8 graph promises a kernel for each quantized layer
+    half_arithmetic: ClassVar[bool] = (
+        False  # whether FP16 is computed in, by INT8's float layers too, or only stored in
+    )
     float_precisions: ClassVar[tuple[str, ...]] = (FP32,)  # that ``open_float`` can be asked for
+
+    @property
+    def settings(self) -> dict[str, str]:
+        """Runtime settings that decide the numbers."""
+        return {}
+
+    @property
+    def remark(self) -> str:
+        """What this machine made the target choose, for people; nothing for most."""
+        return ""
 
     @property
     @abc.abstractmethod
     def profile(self) -> "Profile":
         """How this runtime wants INT8 spelled."""
+
+    def configured(self, options: Options) -> "Target":
+        """The target as a user wants it, able to build here.
+
+        Raises:
+            UsageError: the options are not this target's.
+            UnavailableError: a package is missing, with the exact remedy.
+        """
+        if options != Options():
+            flag = "--flavour" if options.flavour else "--gpu-arch"
+            raise UsageError(f"{flag} is for --target tensorrt alone, {self.name} has none; drop it")
+        self.require()
+        return self
 
     @abc.abstractmethod
     def build(self, graph: "Graph") -> dict[str, bytes]:
@@ -143,6 +209,24 @@ class Target(abc.ABC):
         Raises:
             BuildError: the runtime refuses the files.
         """
+
+    def advise(self, built: dict[str, bytes], reference: "Graph") -> Advice | None:
+        """What an INT8 build says against itself, where a runtime tells that without being run.
+
+        Args:
+            reference: the FP32 graph, of the batch that was built.
+        """
+        return None
+
+    def companions(self, graphs: Mapping[str, "Graph"], golden: bytes, facts: Mapping[str, Any]) -> dict[str, bytes]:
+        """Files by role that travel with an artifact so that a device can build it itself; none for most.
+
+        Args:
+            graphs: by precision, of the batch that was asked for: ``fp32``, and ``int8`` where there is a lowered one.
+            golden: an ``.npz`` of inputs and the eager model's logits.
+            facts: the manifest's entries on the model, its data and its gate.
+        """
+        return {}
 
     @abc.abstractmethod
     def open_float(self, graph: bytes, interface: Interface, precision: str) -> Session:

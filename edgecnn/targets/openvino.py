@@ -71,8 +71,11 @@ class OpenVinoTarget(Target):
     name: ClassVar[str] = "openvino"
     packages: ClassVar[tuple[str, ...]] = ("openvino",)
     extra: ClassVar[str] = "openvino"
-    settings: ClassVar[dict[str, str]] = SETTINGS
     float_precisions: ClassVar[tuple[str, ...]] = (FP32, BF16, FP16)
+
+    @property
+    def settings(self) -> dict[str, str]:
+        return SETTINGS
 
     @property
     def profile(self) -> "Profile":

@@ -4,8 +4,11 @@ from edgecnn.errors import unknown_name
 from edgecnn.targets.base import Target
 from edgecnn.targets.onnxruntime import OnnxRuntimeTarget, OnnxTarget
 from edgecnn.targets.openvino import OpenVinoTarget
+from edgecnn.targets.tensorrt import TensorRtTarget
 
-TARGETS: dict[str, Target] = {target.name: target for target in (OnnxTarget(), OnnxRuntimeTarget(), OpenVinoTarget())}
+TARGETS: dict[str, Target] = {
+    target.name: target for target in (OnnxTarget(), OnnxRuntimeTarget(), OpenVinoTarget(), TensorRtTarget())
+}
 
 
 def find_target(name: str) -> Target:

@@ -10,7 +10,8 @@ from edgecnn.targets.base import INT8, ExecutedLayer
 
 # Kernels that change a layout or a number format, in the words of all runtimes.
 REFORMATS = {
-    "Cast", "Convert", "DequantizeLinear", "QuantizeLinear", "Reorder", "ReorderInput", "ReorderOutput", "Transpose",
+    "Cast", "Convert", "DequantizeLinear", "QuantizeLinear", "Reformat", "Reorder", "ReorderInput", "ReorderOutput",
+    "Transpose",
 }  # fmt: skip
 QUANTIZER = ("/QuantizeLinear", "/DequantizeLinear")
 NOT_SEEN = "not seen"  # no kernel says that it stands for the layer

@@ -40,10 +40,29 @@ def open_session(artifact: Artifact) -> Session:
     return target.open(artifact.model_files(), artifact.interface)
 
 
-def coverage_of(artifact: Artifact, session: Session) -> Coverage:
-    """What is executed here of an opened artifact, held against what its manifest says was quantized."""
+def coverage_of(artifact: Artifact, session: Session) -> Coverage | None:
+    """What is executed of an opened artifact, held against what its manifest says was quantized; None where none is."""
     every_layer = find_target(artifact.manifest["target"]).every_layer_int8
-    return cover(session.executed(), artifact.layer_macs, artifact.activations, artifact.int8_layers, every_layer)
+    executed = session.executed()
+    if not executed:
+        return None
+    return cover(executed, artifact.layer_macs, artifact.activations, artifact.int8_layers, every_layer)
+
+
+def last_stage(artifact: Artifact, session: Session) -> Stage:
+    """The artifact itself, or the lowered graph that it was built from where it cannot run.
+
+    Raises:
+        UnavailableError: neither can run here.
+    """
+    if not session.absence:
+        return Stage("compiled", session.run_all)
+    if importlib.util.find_spec("onnxruntime") is None:
+        raise UnavailableError(
+            f"{artifact.folder} cannot run here ({session.absence}), and checking its lowered graph instead needs"
+            " onnxruntime: pip install 'edgecnn[onnxruntime]'"
+        )
+    return Stage("lowered", _graph(artifact, artifact.files["lowered.onnx"], False))
 
 
 def reopen(artifact: Artifact, session: Session, weights: str | None) -> list[Stage]:
@@ -59,9 +78,9 @@ def reopen(artifact: Artifact, session: Session, weights: str | None) -> list[St
     lowered = artifact.files.get("lowered.onnx")
     if lowered is None:  # the artifact is an ONNX graph itself
         stages.append(Stage("lowered", _graph(artifact, artifact.files["model.onnx"], False)))
-    elif importlib.util.find_spec("onnxruntime") is not None:
+    elif importlib.util.find_spec("onnxruntime") is not None and not session.absence:
         stages.append(Stage("lowered", _graph(artifact, lowered, False)))
-    return [*stages, Stage("compiled", session.run_all)]
+    return [*stages, last_stage(artifact, session)]
 
 
 def _eager(artifact: Artifact, weights: str | None) -> list[Stage]:

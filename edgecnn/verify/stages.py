@@ -49,6 +49,7 @@ class Verification:
         images: name and hash of the image set, and whether it is synthetic, where it is.
         accuracy: None without labels.
         coverage: what the runtime executes, None where that was not looked at.
+        executed: whether the artifact itself answered, and not the lowered graph that it was built from.
     """
 
     reference: str
@@ -59,6 +60,7 @@ class Verification:
     stages: tuple[StageRow, ...]
     note: str = ""
     coverage: Coverage | None = None
+    executed: bool = True
 
     @property
     def secretly_float(self) -> bool:
@@ -71,6 +73,20 @@ class Verification:
             return replace(self, coverage=coverage)
         judgement = Judgement(Verdict.FAIL, (coverage.problem, *self.judgement.reasons), rejected=True)
         return replace(self, coverage=coverage, judgement=judgement)
+
+    @property
+    def not_here(self) -> str:
+        """What to call an artifact that was not executed; one without kernels was not even built."""
+        return "not built here" if self.coverage is None else "built, not executed here"
+
+    def with_note(self, note: str) -> "Verification":
+        """The same, and a sentence more for people."""
+        return replace(self, note="; ".join(text for text in (self.note, note) if text))
+
+    def not_executed(self, absence: str) -> "Verification":
+        """The same, said to be the lowered graph's; ``absence`` is why the artifact itself could not answer here."""
+        note = f"{self.not_here} ({absence}): this is the lowered graph's parity, in ONNX Runtime"
+        return replace(self.with_note(note), executed=False)
 
     def as_json(self) -> dict[str, Any]:
         """The keys that scripts rely on; the label keys are null without labels. Numbers carry six digits."""
@@ -93,6 +109,7 @@ class Verification:
             "reasons": list(self.judgement.reasons),
             "reference": self.reference,
             "images": self.images,
+            "executed": self.executed,
             "note": self.note,
             "coverage": self.coverage and self.coverage.as_json(),
             "stages": [
@@ -140,19 +157,14 @@ def check(
 
 
 def check_golden(
-    golden: Float,
-    run: Callable[[Float], Float],
-    inputs: Float,
-    precision: str,
-    gate: Gate,
-    synthetic: bool = False,
+    golden: Float, stage: Stage, inputs: Float, precision: str, gate: Gate, synthetic: bool = False
 ) -> Verification:
-    """Checks the artifact alone, against the eager logits that travel with it.
+    """Checks one stage alone, the artifact unless it cannot run, against the eager logits that travel with it.
 
     Args:
         synthetic: whether the inputs are synthetic images.
     """
-    logits = {"golden": golden, "compiled": run(inputs)}
+    logits = {"golden": golden, stage.name: stage.run(inputs)}
     named = {"name": "golden pairs"} | ({"synthetic": True} if synthetic else {})
     return _conclude(logits, "golden", None, named, precision, gate, "")
 

@@ -105,6 +105,11 @@ def test_inspect(command: Command, tiny_export: Callable[..., Exported], target:
     assert (coverage["int8_macs_share"] == 1) == (target == "openvino") == (not coverage["float_layers"])
     assert bool(coverage["secretly_float"]) == (target == "onnx")
     assert all({"name", "macs_share", "precision"} <= row.keys() for row in coverage["float_layers"])
+    if found["not_timed"]:
+        assert target == "tensorrt"
+        assert timing is None
+        assert found["advice"]["costs"][0]["precision"] == "int8"
+        return
     assert [row["name"] for row in timing["latencies"]][:2] == ["int8", "fp32"]
     for row in timing["latencies"]:
         assert {"name", "n", "p50_ms", "mean_ms", "min_ms"} == row.keys()
@@ -149,7 +154,7 @@ def test_list(command: Command) -> None:
     for row in found:
         assert {"name", "params", "macs", "input", "weights", "targets"} <= row.keys()
         assert row["weights"][-1] == "random"
-        assert row["targets"] == ["onnx", "onnxruntime", "openvino"]
+        assert row["targets"] == ["onnx", "onnxruntime", "openvino", "tensorrt"]
     assert {row["name"]: row["params"] for row in found}["mobilenetv3_large"] == 5_483_032
 
 

@@ -59,6 +59,17 @@ def test_F11_one_flipped_bit_in_any_file_is_found(
     assert "export again" in line
 
 
+@pytest.mark.parametrize("role", ["bundle.zip", "model.engine", "model.json"])
+def test_F11_a_changed_engine_is_found_before_anything_deserializes_it(
+    refused: Refused, tiny_export: Callable[..., Exported], photos: Path, tmp_path: Path, role: str
+) -> None:
+    folder = shutil.copytree(tiny_export("tensorrt", "fp16").artifact.folder, tmp_path / "artifact")
+    path = load_artifact(folder).files[role]
+    flip(path, path.stat().st_size // 2)
+    for arguments in (("verify", folder), ("predict", folder, photos / "0.jpg"), ("inspect", folder)):
+        assert f"{path}: sha256 is " in refused(7, *arguments)
+
+
 def test_F11_one_flipped_bit_in_the_manifest_is_found_or_means_the_same(artifact: Path) -> None:
     path = artifact / MANIFEST
     good, manifest = path.read_bytes(), load_artifact(artifact).manifest

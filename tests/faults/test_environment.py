@@ -1,5 +1,6 @@
 """Machines that lack something, and machines that differ: the exact remedy, and the same bytes."""
 
+import importlib.util
 import json
 import os
 import re
@@ -15,8 +16,8 @@ import edgecnn
 from edgecnn.artifact import load_artifact
 from edgecnn.pipeline import Exported
 from edgecnn.recipe import shipped
-from tests.conftest import Answer
-from tests.faults.conftest import contents, one_line
+from tests.conftest import Answer, Command
+from tests.faults.conftest import EXPORT, Refused, contents, one_line
 
 RUNTIMES = {"openvino": ["openvino"], "onnxruntime": ["onnxruntime"], "nothing": []}
 
@@ -119,6 +120,53 @@ def test_F45_a_missing_runtime_is_named(
         assert one_line(answer.err) == f"edgecnn: target {target} needs {extra}: pip install 'edgecnn[{extra}]'"
 
 
+def test_F45_an_engine_without_its_gpu_is_checked_by_its_graph_and_says_so(
+    machine: Callable[[str], Machine], tiny_export: Callable[..., Exported], photos: Path
+) -> None:
+    folder = tiny_export("tensorrt", "int8").artifact.folder
+    answer = machine("onnxruntime")("verify", folder, "--json")
+    assert (answer.code, answer.err) == (0, "")
+    document = json.loads(answer.out)
+    assert (document["executed"], document["stages"][-1]["name"]) == (False, "lowered")
+    assert document["note"].startswith("built, not executed here (")
+    assert document["coverage"]["planned_int8_layers"] == document["coverage"]["planned_layers"] > 0
+    answer = machine("onnxruntime")("predict", folder, photos / "0.jpg")
+    assert (answer.code, answer.out) == (4, "")
+    assert one_line(answer.err).startswith("edgecnn: this engine cannot run here: ")
+    assert "`edgecnn verify` checks the graph that it was built from" in answer.err
+
+
+def test_F45_an_engine_without_gpu_or_onnxruntime_names_what_would_check_it(
+    machine: Callable[[str], Machine], tiny_export: Callable[..., Exported]
+) -> None:
+    for options in ({}, {"flavour": "bundle"}):
+        folder = tiny_export("tensorrt", "int8", **options).artifact.folder
+        answer = machine("nothing")("verify", folder)
+        assert (answer.code, answer.out) == (4, "")
+        line = one_line(answer.err)
+        assert line.startswith(f"edgecnn: {folder} cannot run here (")
+        assert line.endswith(": pip install 'edgecnn[onnxruntime]'")
+
+
+def test_F45_tensorrt_without_its_extra_names_the_line_and_the_bundle(
+    refused: Refused, command: Command, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    installed = importlib.util.find_spec
+    absent = ("tensorrt", "tensorrt_rtx")
+    monkeypatch.setattr(importlib.util, "find_spec", lambda name: None if name in absent else installed(name))
+    line = refused(4, *EXPORT, "--target", "tensorrt", "--int8", "--out", tmp_path / "out")
+    assert line.startswith(
+        "edgecnn: target tensorrt needs tensorrt_rtx: pip install 'edgecnn[tensorrt-rtx]'; or --flavour"
+    )
+    line = refused(4, *EXPORT, "--target", "tensorrt", "--flavour", "tensorrt", "--out", tmp_path / "out")
+    assert "--flavour tensorrt builds with its package on its GPU: " in line
+    assert not (tmp_path / "out").exists()
+    answer = command(*EXPORT, "--target", "tensorrt", "--flavour", "bundle", "--out", tmp_path / "out")
+    assert (answer.code, answer.err) == (0, "")
+    assert "flavour bundle: the device builds the engine" in answer.out
+    assert "not gated, not built here" in answer.out
+
+
 @pytest.mark.parametrize(("runtime", "target"), [("openvino", "openvino"), ("onnxruntime", "onnx")])
 def test_F45_a_device_without_torch_verifies_and_predicts(
     machine: Callable[[str], Machine],
@@ -164,7 +212,7 @@ def test_F45_listing_needs_nothing(machine: Callable[[str], Machine]) -> None:
     assert len(json.loads(answer.out)) >= 17
 
 
-@pytest.mark.parametrize("target", ["onnx", "openvino"])
+@pytest.mark.parametrize("target", ["onnx", "openvino", "tensorrt"])
 def test_F42_the_same_export_elsewhere_gives_the_same_bytes(
     tiny_export: Callable[..., Exported], tmp_path: Path, target: str
 ) -> None:

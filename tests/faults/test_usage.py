@@ -44,6 +44,21 @@ V3 = ("export", "mobilenetv3_small", "--weights", "random")
         ((*V3, "--target", "onnx", "--max-drop", "-1"), "--max-drop is -1.0, expected percentage points"),
         ((*V3, "--target", "onnx", "--max-drop", "nan"), "--max-drop is nan, expected percentage points"),
         ((*V3,), "Missing option '--target'"),
+        ((*V3, "--target", "onnx", "--flavour", "bundle"), "--flavour is for --target tensorrt alone, onnx has none"),
+        (
+            (*V3, "--target", "openvino", "--gpu-arch", "sm86"),
+            "--gpu-arch is for --target tensorrt alone, openvino has",
+        ),
+        ((*V3, "--target", "tensorrt", "--flavour", "rtx"), "unknown flavour 'rtx': "),
+        (
+            (*V3, "--target", "tensorrt", "--gpu-arch", "sm87"),
+            "--gpu-arch 'sm87' is no RTX architecture, known: sm75, ",
+        ),
+        ((*V3, "--target", "tensorrt", "--gpu-arch", "sm86,"), "--gpu-arch '' is no RTX architecture"),
+        (
+            (*V3, "--target", "tensorrt", "--flavour", "bundle", "--gpu-arch", "sm86"),
+            "--gpu-arch is for --flavour tens",
+        ),
         (("export", "--target", "onnx"), "Missing argument 'model'"),
         ((*V3, "--target", "onnx", "--fourty"), "No such option: --fourty"),
         (("exprot",), "No such command 'exprot'"),

@@ -77,6 +77,20 @@ def test_codes_never_reach_beyond_a_relus_bound(bound: float) -> None:
     assert 255 * found.scale <= bound  # in float64, which holds the product exactly
 
 
+@settings(deadline=None)
+@given(ranges(), st.lists(st.floats(-1, 1, width=32), min_size=1, max_size=32))
+def test_signed_codes_are_symmetric_and_hold_the_range(observed: Range, shares: list[float]) -> None:
+    found = activation_quantizer("x", observed, frozenset({Role.INPUT}), symmetric=True)
+    largest = max(-observed.low, observed.high)
+    assert (found.zero_point, found.dtype) == (0, np.int8)
+    assert largest / ROUNDING <= 127 * found.scale <= largest  # in float64, which holds the product exactly
+    inside = np.array([share * 127 * found.scale for share in shares], np.float32)
+    codes = np.rint(inside / np.float32(found.scale))
+    assert (np.abs(codes) <= 127).all()
+    error = np.abs(found.dequantize(codes.astype(np.int8)).astype(np.float64) - inside)
+    assert (error <= found.scale / 2 * ROUNDING).all()
+
+
 @pytest.mark.parametrize("value", [1e-44, -1e-44])
 def test_a_scale_that_would_be_denormal_is_refused(value: float) -> None:
     with pytest.raises(InputError, match="tensor 'x' never varies"):

@@ -17,5 +17,12 @@ OPENVINO = Profile("openvino", frozenset({Role.INPUT}), int8_gates=True)
 # ONNX Runtime's CPU kernels are INT8 to INT8: without a quantized output a convolution runs in float.
 ONNXRUNTIME = Profile("onnxruntime", frozenset(Role), int32_bias=True)
 
+# TensorRT's kernels know no zero-point and read one scale per activation. An Add's convolution is left bare and its
+# skip has codes, which decides what the fused kernel writes. Gates are vectors, and so are linear layers at batch 1,
+# for which there is no INT8 kernel; depthwise kernels want channels in multiples of eight.
+TENSORRT = Profile(
+    "tensorrt", frozenset({Role.INPUT, Role.SKIP}), int8_linear=False, depthwise_multiple=8, symmetric=True
+)
+
 # The portable graph: the fewest nodes, read well by everything that fuses on its own.
 PORTABLE = Profile("portable", frozenset({Role.INPUT}))

@@ -11,8 +11,8 @@ from edgecnn.graph.check import check_graph
 from edgecnn.graph.graph import Graph
 from edgecnn.names import INPUT
 from edgecnn.quant.lower.scales import check_scales
-from edgecnn.quant.placement import Role, skip_input
-from edgecnn.quant.table import ActivationQuantizer, Layer, QuantizerTable
+from edgecnn.quant.placement import Placement, Role, needing_zero, skip_input
+from edgecnn.quant.table import ActivationQuantizer, Layer, QuantizerTable, WeightQuantizer
 
 
 @dataclass(frozen=True)
@@ -22,19 +22,39 @@ class Profile:
     Args:
         roles: activations with one of these roles get a Q/DQ pair.
         int8_gates: layers that compute a squeeze-excitation's gate are INT8, else they stay float.
+        int8_linear: linear layers are INT8, else they stay float.
+        depthwise_multiple: depthwise convolutions are INT8 where this divides their channels, else they stay float.
+        symmetric: zero must be code zero wherever no bias can take a zero-point in, which the table is made for.
         int32_bias: biases are int32 multiples of (input scale × weight scale), else they stay float.
     """
 
     name: str
     roles: frozenset[Role]
     int8_gates: bool = False
+    int8_linear: bool = True
+    depthwise_multiple: int = 1
+    symmetric: bool = False
     int32_bias: bool = False
 
     def kept(self, table: QuantizerTable) -> QuantizerTable:
         """The table without the layers that this runtime runs in float."""
-        if self.int8_gates:
-            return table
-        return table.without([layer.node for layer in table.layers if layer.gate])
+        left_out = [layer.node for layer in table.layers if not self._runs(layer, table.weights[layer.weight])]
+        return table.without(left_out) if left_out else table
+
+    def signed(self, graph: Graph, placement: Placement) -> frozenset[str]:
+        """Tensors whose quantizers have signed codes and no zero-point."""
+        return needing_zero(graph, placement) if self.symmetric else frozenset()
+
+    def _runs(self, layer: Layer, weight: WeightQuantizer) -> bool:
+        """Whether this runtime runs a layer in INT8."""
+        outputs, inputs = weight.codes.shape[:2]
+        linear = weight.codes.ndim == 2
+        depthwise = not linear and inputs == 1 and outputs > 1
+        return (
+            (self.int8_gates or not layer.gate)
+            and (self.int8_linear or not linear)
+            and (not depthwise or outputs % self.depthwise_multiple == 0)
+        )
 
 
 def lower(graph: Graph, table: QuantizerTable, profile: Profile) -> Graph:
@@ -92,7 +112,7 @@ def activation_pair(name: str, quantizer: ActivationQuantizer, tensors: list[onn
     """The Q/DQ pair behind a tensor, whose output is ``name/DequantizeLinear``; its constants join ``tensors``."""
     scale, zero_point, codes = f"{name}/scale", f"{name}/zero_point", f"{name}/QuantizeLinear"
     tensors.append(numpy_helper.from_array(np.array(quantizer.scale, np.float32), scale))
-    tensors.append(numpy_helper.from_array(np.array(quantizer.zero_point, np.uint8), zero_point))
+    tensors.append(numpy_helper.from_array(np.array(quantizer.zero_point, quantizer.dtype), zero_point))
     return [
         helper.make_node("QuantizeLinear", [name, scale, zero_point], [codes], codes),
         _dequantize(name, codes, scale, zero_point),

@@ -120,6 +120,8 @@ def test_real_rivals_compute_in_what_they_are_called(tiny_graph: Callable[..., G
     target, interface = TARGETS[name], Interface(1, 3, 32, 32, 10)
     reference = with_batch(graph, None).content
     session = target.open_float(reference, interface, FP32)
+    if session.absence:
+        pytest.skip(f"built, not executed here: {session.absence}")
 
     def once(runs: list[tuple[str, Run]], on_round: Callable[[], object]) -> Race:
         for _, run in runs:
@@ -130,5 +132,5 @@ def test_real_rivals_compute_in_what_they_are_called(tiny_graph: Callable[..., G
     timed = [row.name for row in found.latencies]
     assert timed[:2] == [INT8, FP32]
     assert sorted([*timed[1:], *(row.name for row in found.omitted)]) == sorted([FP32, BF16, FP16])
-    if name != "openvino":
+    if target.float_precisions == (FP32,):
         assert {row.reason for row in found.omitted} == {f"target {name} computes float layers in fp32 only"}

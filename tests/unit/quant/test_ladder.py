@@ -10,10 +10,10 @@ from edgecnn.data.sets import load_set
 from edgecnn.graph.graph import Graph
 from edgecnn.progress import Progress
 from edgecnn.quant.ladder import Climbed, climb
-from edgecnn.quant.lower.profiles import ONNXRUNTIME, OPENVINO
+from edgecnn.quant.lower.profiles import ONNXRUNTIME, OPENVINO, TENSORRT
 from edgecnn.quant.lower.qdq import Profile
 from edgecnn.quant.pixels import on_pixel_grid
-from edgecnn.quant.placement import place
+from edgecnn.quant.placement import needing_zero, place
 from edgecnn.recipe import Preprocess
 
 TinyGraph = Callable[..., Graph]
@@ -48,6 +48,19 @@ def test_a_rung_is_kept_if_it_is_better_than_the_one_kept_before(climbed: Callab
         assert rung.n == 2  # a fifth of ten pictures
         assert 0 <= rung.agreement <= 1
         assert rung.elapsed_s > 0
+
+
+def test_a_runtime_without_zero_points_has_signed_codes_where_no_bias_takes_one_in(
+    climbed: Callable[..., Climbed],
+) -> None:
+    found = climbed("balanced", TENSORRT)
+    signed = needing_zero(found.graph, place(found.graph))
+    assert {name for name, quantizer in found.table.activations.items() if quantizer.signed} == (
+        signed & found.table.activations.keys()
+    )
+    assert {quantizer.signed for quantizer in found.table.activations.values()} == {True, False}
+    assert [rung.name for rung in found.rungs] == [rung.name for rung in climbed().rungs]
+    assert not any(quantizer.signed for quantizer in climbed().table.activations.values())
 
 
 def test_evidence_names_ranges_and_float_layers(climbed: Callable[..., Climbed], tiny_graph: TinyGraph) -> None:

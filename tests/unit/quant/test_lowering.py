@@ -1,6 +1,7 @@
 """One table, three spellings: the same codes and scales, and the nodes where each runtime wants them."""
 
 from collections.abc import Callable
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -8,20 +9,22 @@ from numpy.typing import NDArray
 
 from edgecnn.graph.graph import Graph, with_batch
 from edgecnn.graph.session import inference_session
-from edgecnn.quant.lower.profiles import ONNXRUNTIME, OPENVINO, PORTABLE
+from edgecnn.quant.lower.profiles import ONNXRUNTIME, OPENVINO, PORTABLE, TENSORRT
 from edgecnn.quant.lower.qdq import Profile, lower
-from edgecnn.quant.placement import Role
-from edgecnn.quant.table import QuantizerTable
+from edgecnn.quant.placement import Role, skip_input
+from edgecnn.quant.table import QuantizerTable, WeightQuantizer
 
 MODELS = ["mobilenetv2", "mobilenetv3_small", "efficientnet_b0"]
-PROFILES = [OPENVINO, PORTABLE, ONNXRUNTIME]
+PROFILES = [OPENVINO, PORTABLE, ONNXRUNTIME, TENSORRT]
 TinyGraph = Callable[..., Graph]
 TinyTable = Callable[..., QuantizerTable]
 
 
 def int8(table: QuantizerTable, profile: Profile) -> QuantizerTable:
     """What a profile keeps in eight bits."""
-    return table if profile.int8_gates else table.without([layer.node for layer in table.layers if layer.gate])
+    left_out = [layer.node for layer in table.layers if layer.gate and not profile.int8_gates]
+    left_out += [layer.node for layer in table.layers if layer.node.endswith("/Gemm") and not profile.int8_linear]
+    return table.without(left_out)
 
 
 name_each = pytest.mark.parametrize("name", MODELS)
@@ -33,8 +36,8 @@ profile_each = pytest.mark.parametrize("profile", PROFILES, ids=lambda profile: 
 def test_codes_and_scales_are_the_tables_own(
     tiny_graph: TinyGraph, tiny_table: TinyTable, name: str, profile: Profile
 ) -> None:
-    graph, table = tiny_graph(name), int8(tiny_table(name), profile)
-    weights = lower(graph, tiny_table(name), profile).weights
+    graph, whole = tiny_graph(name), tiny_table(name, symmetric=profile.symmetric)
+    table, weights = int8(whole, profile), lower(graph, whole, profile).weights
     for key, quantizer in table.weights.items():
         np.testing.assert_array_equal(weights[f"{key}/codes"], quantizer.codes)
         np.testing.assert_array_equal(weights[f"{key}/scale"], quantizer.scale)
@@ -48,7 +51,8 @@ def test_codes_and_scales_are_the_tables_own(
             assert weights[f"{key}/scale"] == np.float32(activation.scale)
             assert weights[f"{key}/scale"].dtype == np.float32
             assert weights[f"{key}/zero_point"] == activation.zero_point
-            assert weights[f"{key}/zero_point"].dtype == np.uint8
+            assert weights[f"{key}/zero_point"].dtype == activation.dtype
+            assert profile.symmetric or not activation.signed
     assert present == sum(bool(activation.roles & profile.roles) for activation in table.activations.values())
 
 
@@ -57,8 +61,8 @@ def test_codes_and_scales_are_the_tables_own(
 def test_biases_are_the_tables_own_in_the_runtimes_type(
     tiny_graph: TinyGraph, tiny_table: TinyTable, name: str, profile: Profile
 ) -> None:
-    graph, table = tiny_graph(name), int8(tiny_table(name), profile)
-    weights = lower(graph, tiny_table(name), profile).weights
+    graph, whole = tiny_graph(name), tiny_table(name, symmetric=profile.symmetric)
+    table, weights = int8(whole, profile), lower(graph, whole, profile).weights
     for layer in table.layers:
         bias = table.biases[layer.bias]
         if not profile.int32_bias:
@@ -133,7 +137,7 @@ def test_the_portable_graph_is_openvinos_with_float_gates(tiny_graph: TinyGraph,
 def test_a_layer_taken_out_of_the_table_is_the_float_graphs_own(
     tiny_graph: TinyGraph, tiny_table: TinyTable, name: str, profile: Profile
 ) -> None:
-    graph, table = tiny_graph(name), tiny_table(name)
+    graph, table = tiny_graph(name), tiny_table(name, symmetric=profile.symmetric)
     out = table.layers[2]
     rest = table.without({out.node})
     assert out not in rest.layers
@@ -149,6 +153,38 @@ def test_a_layer_taken_out_of_the_table_is_the_float_graphs_own(
         )
         readers = {layer.node for layer in rest.layers if layer.input == key}
         assert bool(readers) == (Role.INPUT in activation.roles)
+
+
+@name_each
+def test_tensorrt_reads_codes_in_convolutions_and_skips_alone(
+    tiny_graph: TinyGraph, tiny_table: TinyTable, name: str
+) -> None:
+    graph, table = tiny_graph(name), tiny_table(name, symmetric=True)
+    lowered = lower(graph, table, TENSORRT)
+    int8_layers = {layer.node for layer in TENSORRT.kept(table).layers}
+    skips = {node.name: skip_input(graph, node) for node in graph.nodes if node.op_type == "Add"}
+    assert skips
+    for node in lowered.nodes:
+        if node.op_type in ("QuantizeLinear", "DequantizeLinear"):
+            continue
+        quantized = [source for source in node.input if source.endswith("/DequantizeLinear")]
+        if node.name in int8_layers:
+            assert quantized == list(node.input)[:2]
+        elif node.name in skips:
+            assert quantized == [f"{skips[node.name]}/DequantizeLinear"]
+        else:
+            assert not quantized
+
+
+def test_tensorrt_runs_depthwise_layers_of_odd_width_in_float(tiny_graph: TinyGraph, tiny_table: TinyTable) -> None:
+    table = tiny_table("mobilenetv2", symmetric=True)
+    depthwise = next(layer for layer in table.layers if table.weights[layer.weight].codes.shape[1] == 1)
+    codes = table.weights[depthwise.weight]
+    assert depthwise in TENSORRT.kept(table).layers
+    odd = replace(
+        table, weights=table.weights | {depthwise.weight: WeightQuantizer(codes.codes[:12], codes.scale[:12])}
+    )
+    assert {*TENSORRT.kept(table).layers} - {*TENSORRT.kept(odd).layers} == {depthwise}
 
 
 @pytest.mark.parametrize("name", ["mobilenetv3_small", "mobilenetv3_large"])
@@ -174,7 +210,7 @@ def test_gates_read_codes_in_openvino_and_the_pool_and_the_product_do_not(
 def test_lowering_leaves_the_graph_alone_and_repeats_its_bytes(
     tiny_graph: TinyGraph, tiny_table: TinyTable, name: str, profile: Profile
 ) -> None:
-    graph, table = tiny_graph(name), tiny_table(name)
+    graph, table = tiny_graph(name), tiny_table(name, symmetric=profile.symmetric)
     before = graph.model.SerializeToString(deterministic=True)
     first, second = lower(graph, table, profile), lower(graph, table, profile)
     assert first.content == second.content
@@ -193,7 +229,7 @@ def test_the_lowered_graph_still_answers_like_the_float_one(
     tiny_graph: TinyGraph, tiny_table: TinyTable, name: str, profile: Profile
 ) -> None:
     """A wiring mistake, such as a skip that reads another tensor's codes, leaves nothing of the signal."""
-    graph, table = tiny_graph(name), tiny_table(name)
+    graph, table = tiny_graph(name), tiny_table(name, symmetric=profile.symmetric)
     images = np.random.default_rng(0).normal(0, 1, (8, 3, 32, 32)).astype(np.float32)
     want, got = run(graph, images), run(lower(graph, table, profile), images)
     centred = want - want.mean(axis=0), got - got.mean(axis=0)

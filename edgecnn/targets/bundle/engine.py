@@ -1,0 +1,75 @@
+"""A deserialized engine that answers from NumPy arrays. Python 3.8.
+
+An engine is native code: whoever calls this has checked its hash, its TensorRT and its GPU against a manifest before.
+Host code that an engine may bring along stays refused, which is TensorRT's own default.
+"""
+
+from __future__ import annotations
+
+import ctypes
+from typing import Any
+
+import numpy as np
+
+
+class Runner:
+    """One engine with one input and one output, its buffers and its stream.
+
+    Args:
+        trt: the module that the engine was built with.
+        cuda: ``cuda_driver.Cuda``.
+        logger: of that module.
+        batch: the largest that will be run.
+
+    Raises:
+        RuntimeError: TensorRT refuses the engine.
+    """
+
+    def __init__(self, trt: Any, cuda: Any, logger: Any, content: bytes, batch: int) -> None:
+        self._cuda = cuda
+        self._runtime = trt.Runtime(logger)
+        self.engine = self._runtime.deserialize_cuda_engine(content)
+        if self.engine is None:
+            raise RuntimeError("TensorRT refuses the engine; it is for another version or GPU")
+        self._context = self.engine.create_execution_context()
+        names = [self.engine.get_tensor_name(index) for index in range(self.engine.num_io_tensors)]
+        inputs = [name for name in names if self.engine.get_tensor_mode(name) == trt.TensorIOMode.INPUT]
+        (self.input,) = inputs
+        (self.output,) = (name for name in names if name not in inputs)
+        self.stream = cuda.make("cuStreamCreate", 0)
+        self._sizes = {name: batch * 4 * int(np.prod(tuple(self.engine.get_tensor_shape(name))[1:])) for name in names}
+        self._device = {name: cuda.allocate(size) for name, size in self._sizes.items()}
+        self._host = {name: cuda.allocate_host(size) for name, size in self._sizes.items()}
+        for name in names:
+            self._context.set_tensor_address(name, self._device[name].value)
+
+    def run(self, image: Any) -> Any:
+        """Logits ``(n, classes) float32`` of an image ``(n, channels, height, width) float32``, contiguous."""
+        self.upload(image)
+        self.execute()
+        return self.download()
+
+    def upload(self, image: Any) -> None:
+        """Puts a batch on the device."""
+        self._context.set_input_shape(self.input, image.shape)
+        ctypes.memmove(self._host[self.input], image.ctypes.data, image.nbytes)
+        self._cuda.upload(self._device[self.input], self._host[self.input], image.nbytes, self.stream)
+
+    def execute(self) -> None:
+        """Puts the engine's kernels into the stream, and does not wait for them."""
+        if not self._context.execute_async_v3(self.stream.value):
+            raise RuntimeError("TensorRT did not run the engine")
+
+    def download(self) -> Any:
+        """The logits of the last run, the caller's own."""
+        shape = tuple(self._context.get_tensor_shape(self.output))
+        size = 4 * int(np.prod(shape))
+        self._cuda.download(self._host[self.output], self._device[self.output], size, self.stream)
+        self._cuda.synchronize(self.stream)
+        raw = ctypes.string_at(self._host[self.output].value or 0, size)
+        return np.frombuffer(raw, np.float32).reshape(shape).copy()
+
+    def captured(self) -> ctypes.c_void_p:
+        """The engine's kernels as one CUDA graph; a run outside of it must have come before."""
+        graph: ctypes.c_void_p = self._cuda.capture(self.stream, self.execute)
+        return graph

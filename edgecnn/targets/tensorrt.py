@@ -1,0 +1,127 @@
+"""TensorRT: engines for NVIDIA GPUs, built without one where TensorRT for RTX can, and bundles that devices build.
+
+Without a GPU an engine cannot be opened, let alone run. What its builder made of each layer is written down beside it,
+so that INT8 coverage is known everywhere; that nothing was executed is said wherever an answer is asked for.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, ClassVar
+
+from edgecnn.errors import BuildError
+from edgecnn.targets.base import FP16, FP32, Advice, Interface, Options, Session, StaticCost, Target
+from edgecnn.targets.bundle import builder
+from edgecnn.targets.tensorrt_bundle import write_bundle
+from edgecnn.targets.tensorrt_flavours import BUNDLE, RTX, Flavour, choose, load
+from edgecnn.targets.tensorrt_session import BATCHES, Description, NothingBuilt, TensorRtSession
+
+if TYPE_CHECKING:
+    from edgecnn.graph.graph import Graph
+    from edgecnn.quant.lower.qdq import Profile
+
+
+@dataclass(frozen=True)
+class TensorRtTarget(Target):
+    """TensorRT, TensorRT for RTX, or neither: the bundle that every artifact carries.
+
+    Args:
+        flavour: which of them builds here; None is not decided yet, and nothing can be built.
+        architectures: that an RTX engine is for; none is portable.
+    """
+
+    flavour: Flavour | None = None
+    architectures: tuple[str, ...] = ()
+
+    name: ClassVar[str] = "tensorrt"
+    packages: ClassVar[tuple[str, ...]] = ()  # opening needs none: without a GPU there is nothing to open
+    extra: ClassVar[str] = "tensorrt-rtx"
+    half_arithmetic: ClassVar[bool] = True
+    float_precisions: ClassVar[tuple[str, ...]] = (FP32, FP16)
+
+    @property
+    def settings(self) -> dict[str, str]:
+        chosen = self._chosen
+        architectures = {"gpu_arch": ", ".join(self.architectures).lower()} if self.architectures else {}
+        return {"flavour": chosen.name, "version": chosen.version, "tf32": "off"} | architectures
+
+    @property
+    def remark(self) -> str:
+        return f"flavour {self._chosen.name}: {self._chosen.why}"
+
+    @property
+    def profile(self) -> "Profile":
+        from edgecnn.quant.lower.profiles import TENSORRT
+
+        return TENSORRT
+
+    def configured(self, options: Options) -> Target:
+        flavour, architectures = choose(options)
+        return replace(self, flavour=flavour, architectures=architectures)
+
+    def build(self, graph: "Graph") -> dict[str, bytes]:
+        from edgecnn.graph.lint import lint_tensorrt
+
+        lint_tensorrt(graph, profile=True)
+        if self._chosen.name == BUNDLE:
+            return {}
+        engine, description = self._built(graph)
+        return {".engine": engine, ".json": description.as_bytes()}
+
+    def open(self, files: dict[str, Path], interface: Interface) -> Session:
+        if not files:
+            return NothingBuilt(interface)
+        return TensorRtSession(files[".engine"].read_bytes(), Description.read(files[".json"].read_bytes()), interface)
+
+    def open_float(self, graph: bytes, interface: Interface, precision: str) -> Session:
+        from edgecnn.graph.check import read_graph
+        from edgecnn.graph.fp16 import fp16_arithmetic
+        from edgecnn.graph.graph import with_batch
+
+        wanted = with_batch(read_graph(graph, "the FP32 graph"), interface.batch)
+        built = self._built(fp16_arithmetic(wanted) if precision == FP16 else wanted)
+        return TensorRtSession(*built, interface)
+
+    def advise(self, built: dict[str, bytes], reference: "Graph") -> Advice | None:
+        from edgecnn.graph.fp16 import fp16_arithmetic
+
+        if ".json" not in built:
+            return None
+        int8 = Description.read(built[".json"]).cost("int8")
+        fp16 = self._built(fp16_arithmetic(reference))[1].cost("fp16")
+        return advice(int8, fp16, self._chosen.name)
+
+    def companions(self, graphs: Mapping[str, "Graph"], golden: bytes, facts: Mapping[str, Any]) -> dict[str, bytes]:
+        return {"bundle.zip": write_bundle(graphs, golden, facts)}
+
+    @property
+    def _chosen(self) -> Flavour:
+        return self.flavour or choose(Options())[0]
+
+    def _built(self, graph: "Graph") -> tuple[bytes, Description]:
+        chosen = self._chosen
+        trt = load(chosen.module)
+        dynamic = graph.input_shape[0] is None
+        options = builder.Options(batches=BATCHES if dynamic else None, architectures=self.architectures)
+        operators = {node.name: node.op_type for node in graph.nodes}
+        try:
+            built = builder.build_alone(chosen.module, graph.content, options)
+            kernels = chosen.kernels(trt, built, operators)
+        except builder.Refused as error:
+            raise BuildError(f"{chosen.name} {trt.__version__} refuses the graph: {error}") from error
+        architectures = self.architectures if chosen.name == RTX else (chosen.architecture,)
+        return built.engine, Description(chosen.module, trt.__version__, architectures, kernels)
+
+
+def advice(int8: StaticCost, fp16: StaticCost, flavour: str) -> Advice:
+    """What the kernels of two builds say, which were not run: no speed, only what each has to do."""
+    kernels, moved = int8.kernels / fp16.kernels, int8.moved_bytes / fp16.moved_bytes
+    costs = (int8, fp16)
+    counted = " against ".join(f"{cost.kernels} kernels that move {cost.moved_bytes / 1e6:.2f} MB" for cost in costs)
+    if kernels >= 1 and moved >= 1:
+        conclusion = f"{flavour} will hardly gain by INT8 on this network; prefer --fp16, or measure both on your GPU"
+    elif kernels < 1 and moved < 1:
+        conclusion = "INT8 has less to do; measure both on your GPU"
+    else:
+        conclusion = "neither is clearly less; measure both on your GPU"
+    return Advice(costs, f"INT8 against FP16, {counted}: {conclusion}")

@@ -1,0 +1,111 @@
+"""An engine on this machine: what its builder said of it, and its answers where there is a GPU for it."""
+
+import json
+from dataclasses import dataclass
+
+from edgecnn.data.preprocess import Float
+from edgecnn.errors import BuildError, UnavailableError
+from edgecnn.targets.base import ExecutedLayer, Interface, Session, StaticCost
+from edgecnn.targets.bundle.builder import logger
+from edgecnn.targets.bundle.cuda_driver import Cuda, CudaError, Gpu, find_gpu
+from edgecnn.targets.bundle.engine import Runner
+from edgecnn.targets.bundle.layers import Kernel
+from edgecnn.targets.tensorrt_flavours import load
+
+BATCHES = (1, 8, 64)  # smallest, usual and largest of a dynamic batch
+REMEDY = "`edgecnn verify` checks the graph that it was built from, and the bundle's run.py runs it on its GPU"
+
+
+@dataclass(frozen=True)
+class Description:
+    """What is known of an engine without opening it; it lies beside it as JSON.
+
+    Args:
+        module: ``tensorrt`` or ``tensorrt_rtx``; engines open in the very version that built them.
+        architectures: of the GPUs that it is for, such as ``SM86``; none is every one that RTX knows.
+    """
+
+    module: str
+    version: str
+    architectures: tuple[str, ...]
+    kernels: tuple[Kernel, ...]
+
+    def as_bytes(self) -> bytes:
+        """JSON, the same for the same engine."""
+        kernels = [kernel._asdict() | {"nodes": list(kernel.nodes)} for kernel in self.kernels]
+        document = {"module": self.module, "version": self.version, "architectures": list(self.architectures)}
+        return json.dumps(document | {"kernels": kernels}, indent=0, sort_keys=True).encode()
+
+    @classmethod
+    def read(cls, content: bytes) -> "Description":
+        """What ``as_bytes`` wrote.
+
+        Raises:
+            BuildError: it did not.
+        """
+        try:
+            found = json.loads(content)
+            kernels = tuple(
+                Kernel(row["kind"], tuple(row["nodes"]), row["precision"], row["bytes"]) for row in found["kernels"]
+            )
+            return cls(found["module"], found["version"], tuple(found["architectures"]), kernels)
+        except (ValueError, KeyError, TypeError) as error:
+            raise BuildError(
+                f"tensorrt refuses the files: the engine's description cannot be read ({error})"
+            ) from error
+
+    def cost(self, precision: str) -> StaticCost:
+        """Kernels, and what they read and write for one batch."""
+        return StaticCost(precision, len(self.kernels), sum(kernel.bytes for kernel in self.kernels))
+
+
+class TensorRtSession(Session):
+    """An engine, opened when it is first asked for an answer."""
+
+    def __init__(self, engine: bytes, description: Description, interface: Interface) -> None:
+        self._gpu, why = find_gpu()
+        super().__init__(interface, why or _mismatch(description, self._gpu))
+        self._engine, self._description = engine, description
+        self._runner: Runner | None = None
+
+    def executed(self) -> tuple[ExecutedLayer, ...]:
+        return tuple(ExecutedLayer(kernel.nodes, kernel.kind, kernel.precision) for kernel in self._description.kernels)
+
+    def _run(self, image: Float) -> Float:
+        if self.absence:
+            raise UnavailableError(f"this engine cannot run here: {self.absence}; {REMEDY}")
+        if self._runner is None:
+            trt = load(self._description.module)
+            try:
+                largest = self.interface.batch or BATCHES[-1]
+                self._runner = Runner(trt, Cuda(), logger(trt), self._engine, largest)
+            except (RuntimeError, CudaError) as error:
+                raise BuildError(f"{self._description.module} {trt.__version__} refuses the engine: {error}") from error
+        logits: Float = self._runner.run(image)
+        return logits
+
+
+class NothingBuilt(Session):
+    """An artifact whose engine its device will build."""
+
+    def __init__(self, interface: Interface) -> None:
+        super().__init__(interface, "the device builds its engine, from the bundle")
+
+    def executed(self) -> tuple[ExecutedLayer, ...]:
+        return ()
+
+    def _run(self, image: Float) -> Float:
+        raise UnavailableError(f"there is no engine here: {self.absence}; {REMEDY}")
+
+
+def _mismatch(description: Description, gpu: Gpu | None) -> str:
+    """Why an engine is not for this machine, or empty. Asked before a byte of it is deserialized."""
+    try:
+        version = load(description.module).__version__
+    except UnavailableError as error:
+        return str(error)
+    if version != description.version:
+        return f"it was built by {description.module} {description.version}, here is {version}"
+    if gpu is not None and description.architectures and gpu.architecture not in description.architectures:
+        return f"it is for {', '.join(description.architectures)}, here is {gpu.name} ({gpu.architecture})"
+    return ""

@@ -1,0 +1,199 @@
+"""Which engines are opened on which machine; and the timing loop, against a stand-in for the CUDA driver."""
+
+import importlib
+import importlib.util
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+import numpy as np
+import pytest
+import tensorrt_rtx
+
+from edgecnn.errors import UnavailableError
+from edgecnn.targets import tensorrt_flavours, tensorrt_session
+from edgecnn.targets.base import Interface, Options, StaticCost
+from edgecnn.targets.bundle.cuda_driver import Gpu, find_gpu
+from edgecnn.targets.tensorrt import advice
+from edgecnn.targets.tensorrt_bundle import SCRIPTS
+from edgecnn.targets.tensorrt_flavours import choose
+from edgecnn.targets.tensorrt_session import Description, TensorRtSession
+
+ADA = Gpu("NVIDIA GeForce RTX 4070", "SM89", "13.0")
+INTERFACE = Interface(1, 3, 32, 32, 10)
+VERSION = str(tensorrt_rtx.__version__)
+
+
+def described(version: str = VERSION, architectures: tuple[str, ...] = (), module: str = "tensorrt_rtx") -> Description:
+    return Description(module, version, architectures, ())
+
+
+def on(monkeypatch: pytest.MonkeyPatch, gpu: Gpu | None) -> None:
+    """A machine with this GPU, or none."""
+    found = (gpu, "" if gpu else "there is no NVIDIA driver (libcuda.so.1)")
+    for module in (tensorrt_flavours, tensorrt_session):
+        monkeypatch.setattr(module, "find_gpu", lambda: found)
+
+
+@pytest.mark.parametrize(
+    ("description", "gpu", "absence"),
+    [
+        (described(), None, "there is no NVIDIA driver (libcuda.so.1)"),
+        (described("1.6.0"), ADA, f"it was built by tensorrt_rtx 1.6.0, here is {VERSION}"),
+        (described(architectures=("SM86",)), ADA, "it is for SM86, here is NVIDIA GeForce RTX 4070 (SM89)"),
+        (described(architectures=("SM86", "SM89")), ADA, ""),
+        (described(), ADA, ""),
+    ],
+)
+def test_an_engine_is_for_its_own_version_and_gpu(
+    monkeypatch: pytest.MonkeyPatch, description: Description, gpu: Gpu | None, absence: str
+) -> None:
+    """Said when a session is made, before a byte of the engine is deserialized."""
+    on(monkeypatch, gpu)
+    session = TensorRtSession(b"never opened", description, INTERFACE)
+    assert session.absence == absence
+    if absence:
+        with pytest.raises(UnavailableError, match="this engine cannot run here: "):
+            session.run(np.zeros((1, 3, 32, 32), np.float32))
+
+
+def test_an_engine_of_a_package_that_is_not_here(monkeypatch: pytest.MonkeyPatch) -> None:
+    on(monkeypatch, ADA)
+    session = TensorRtSession(b"", described(module="no_such_tensorrt"), INTERFACE)
+    assert session.absence.startswith("no_such_tensorrt cannot be imported (")
+
+
+def test_auto_takes_rtx_without_a_gpu_and_says_why(monkeypatch: pytest.MonkeyPatch) -> None:
+    on(monkeypatch, None)
+    flavour, architectures = choose(Options())
+    assert (flavour.name, flavour.version, architectures) == ("tensorrt-rtx", VERSION, ())
+    assert flavour.why == "TensorRT itself needs its package and its GPU: there is no NVIDIA driver (libcuda.so.1)"
+
+
+def test_auto_takes_tensorrt_with_its_package_and_its_gpu(monkeypatch: pytest.MonkeyPatch) -> None:
+    on(monkeypatch, ADA)
+    flavour, _ = choose(Options())
+    assert (flavour.name, flavour.why) == (
+        "tensorrt-rtx",
+        "TensorRT itself needs its package and its GPU: its package is not installed",
+    )
+    installed = importlib.util.find_spec
+    monkeypatch.setattr(importlib.util, "find_spec", lambda name: installed("json" if name == "tensorrt" else name))
+    flavour, _ = choose(Options())
+    assert (flavour.name, flavour.architecture) == ("tensorrt", "SM89")
+    assert flavour.why == "its package and NVIDIA GeForce RTX 4070 are here"
+    assert choose(Options("tensorrt-rtx", ("sm86",)))[1] == ("SM86",)
+
+
+def test_a_folder_of_that_name_is_no_package(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """As ``--out .`` for several targets makes one."""
+    (tmp_path / "tensorrt").mkdir()
+    monkeypatch.syspath_prepend(str(tmp_path))
+    on(monkeypatch, ADA)
+    assert choose(Options())[0].name == "tensorrt-rtx"
+
+
+def test_a_machine_without_a_driver_is_told_so() -> None:
+    gpu, why = find_gpu()
+    assert (gpu is None) == bool(why)
+
+
+@pytest.mark.parametrize(
+    ("int8", "fp16", "conclusion"),
+    [
+        ((120, 5_000_000), (80, 2_000_000), "tensorrt-rtx will hardly gain by INT8 on this network; prefer --fp16"),
+        ((70, 1_000_000), (80, 2_000_000), "INT8 has less to do; measure both on your GPU"),
+        ((90, 1_000_000), (80, 2_000_000), "neither is clearly less; measure both on your GPU"),
+    ],
+)
+def test_advice_follows_from_what_was_counted(int8: tuple[int, int], fp16: tuple[int, int], conclusion: str) -> None:
+    found = advice(StaticCost("int8", *int8), StaticCost("fp16", *fp16), "tensorrt-rtx")
+    assert conclusion in found.text
+
+
+class StandInCuda:
+    """Shaped like the bundle's driver: a launch takes half a millisecond, and events count time."""
+
+    def __init__(self, graphs: bool) -> None:
+        self.graphs, self.launches, self.events = graphs, 0, 0
+
+    def call(self, name: str, *arguments: Any) -> None:
+        if name == "cuGraphLaunch":
+            self.launches += 1
+            time.sleep(0.0005)
+        elif name == "cuEventRecord":
+            self.events += 1
+
+    def make(self, name: str, *arguments: Any) -> str:
+        return name
+
+    def synchronize(self, stream: Any) -> None: ...
+
+    def elapsed_ms(self, start: Any, stop: Any) -> float:
+        return 0.5
+
+
+class StandInRunner:
+    """Shaped like the bundle's engine."""
+
+    stream = None
+
+    def __init__(self, cuda: StandInCuda) -> None:
+        self._cuda, self.executed = cuda, 0
+
+    def run(self, image: Any) -> Any:
+        return image[:, 0, 0, :10]
+
+    def execute(self) -> None:
+        self.executed += 1
+        time.sleep(0.0005)
+
+    def captured(self) -> str:
+        if not self._cuda.graphs:
+            raise importlib.import_module("cuda_driver").CudaError("not permitted")
+        return "graph"
+
+
+@pytest.fixture
+def run(monkeypatch: pytest.MonkeyPatch) -> Iterator[ModuleType]:
+    """``run.py``, as it is imported on a device."""
+    names = [path.stem for path in SCRIPTS.glob("*.py")]
+    monkeypatch.syspath_prepend(str(SCRIPTS))
+    yield importlib.import_module("run")
+    for name in names:
+        sys.modules.pop(name, None)
+
+
+@pytest.mark.parametrize("graphs", [True, False])
+def test_times_are_of_a_cuda_graph_or_say_that_they_are_not(run: ModuleType, graphs: bool) -> None:
+    cuda = StandInCuda(graphs)
+    runner = StandInRunner(cuda)
+    found = run.benchmark(cuda, runner, np.zeros((1, 3, 32, 32), np.float32), 0.05, [])
+    assert found["cuda_graph"] is graphs
+    assert (cuda.launches > 0, runner.executed > 0) == (graphs, not graphs)
+    assert found["gpu_ms"]["p50"] == found["gpu_ms"]["max"] == 0.5
+    assert found["host_ms"]["n"] == found["gpu_ms"]["n"] >= 10
+    assert cuda.events == 2 * found["gpu_ms"]["n"]
+    assert found["host_ms"]["min"] >= 0.5
+    assert found["power"] is None
+    assert [note for note in found["notes"] if "no CUDA graph" in note] == (
+        [] if graphs else ["no CUDA graph: not permitted"]
+    )
+
+
+def test_the_last_batch_is_filled_up(run: ModuleType) -> None:
+    images = np.random.default_rng(0).normal(0, 1, (5, 3, 32, 32)).astype(np.float32)
+    shapes = []
+
+    class Recording(StandInRunner):
+        def run(self, image: Any) -> Any:
+            shapes.append(image.shape)
+            return super().run(image)
+
+    found = run.answers(Recording(StandInCuda(True)), images, 2)
+    assert shapes == [(2, 3, 32, 32)] * 3
+    np.testing.assert_array_equal(found, images[:, 0, 0, :10])
+    assert Path(str(run.__file__)).parent == SCRIPTS
