@@ -223,15 +223,7 @@ def analyze(
     from edgecnn.console import print_analysis, watching
     from edgecnn.request import ExportRequest
 
-    request = ExportRequest(
-        model=model,
-        target="onnx",
-        precision="int8",
-        weights=weights,
-        calib=calib,
-        size=dimensions,
-        num_classes=num_classes,
-    )
+    request = ExportRequest(model, "onnx", "int8", weights, calib, size=dimensions, num_classes=num_classes)
     with watching() as progress:
         analysis = run(request, progress)
     if as_json:

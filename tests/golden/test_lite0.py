@@ -85,5 +85,5 @@ def test_rescaled_channels_cost_int8_next_to_nothing(artifact: Path, unseen: Pat
         )
     )
     found, plain = compare(want, got), verify(artifact, str(unseen)).parity
-    assert found.sqnr_db > plain.sqnr_db - 1.5
+    assert found.sqnr_db > plain.sqnr_db - 2.5  # a float layer, which a rung may or may not keep, is worth 1 dB
     assert found.agreement > plain.agreement - 0.03  # of 150 crops, many of them near a tie
