@@ -35,6 +35,7 @@ class _Activation(msgspec.Struct):
     scale: float
     zero_point: int
     roles: list[Role]
+    signed: bool
 
 
 class _Header(msgspec.Struct):
@@ -68,7 +69,7 @@ def pack(climbed: Climbed, key: Key) -> bytes:
     document = {
         "key": key,
         "activations": {
-            name: {"scale": found.scale, "zero_point": found.zero_point, "roles": sorted(r.value for r in found.roles)}
+            name: asdict(found) | {"roles": sorted(role.value for role in found.roles)}
             for name, found in table.activations.items()
         },
         "layers": [asdict(layer) for layer in table.layers],
@@ -120,7 +121,7 @@ def _climbed(header: _Header, arrays: Arrays) -> Climbed:
         weights[layer.weight] = WeightQuantizer(arrays[f"codes:{layer.weight}"], arrays[f"scale:{layer.weight}"])
         biases[layer.bias] = arrays[f"bias:{layer.bias}"]
     activations = {
-        name: ActivationQuantizer(found.scale, found.zero_point, frozenset(found.roles))
+        name: ActivationQuantizer(found.scale, found.zero_point, frozenset(found.roles), found.signed)
         for name, found in header.activations.items()
     }
     table = QuantizerTable(activations, weights, biases, tuple(header.layers))

@@ -14,7 +14,8 @@ from edgecnn.pipeline import Exported, export
 from edgecnn.progress import Progress
 from edgecnn.quant.cache import Key, cache_key, pack, unpack
 from edgecnn.quant.ladder import Climbed, climb
-from edgecnn.quant.lower.profiles import PORTABLE
+from edgecnn.quant.lower.profiles import ONNXRUNTIME, OPENVINO, PORTABLE, TENSORRT
+from edgecnn.quant.lower.qdq import Profile, lower
 from edgecnn.recipe import Preprocess
 from edgecnn.request import ExportRequest
 from tests.faults.conftest import EXPORT, Refused, contents
@@ -53,6 +54,19 @@ def test_the_second_export_climbs_nothing_and_writes_the_same_bytes(
     assert contents(first.artifact.folder) == contents(second.artifact.folder) == contents(without.artifact.folder)
     assert path.read_bytes() == before
     assert not list(path.parent.glob(".*.tmp"))
+
+
+@pytest.mark.parametrize("profile", [OPENVINO, ONNXRUNTIME, PORTABLE, TENSORRT], ids=lambda profile: profile.name)
+def test_a_table_comes_back_whole_whatever_runtime_it_is_for(
+    tiny_graph: Callable[..., Graph], photos: Path, profile: Profile
+) -> None:
+    images = load_set(str(photos), [])
+    climbed = climb(tiny_graph(), images, HOW, "fast", profile, Progress())
+    key = cache_key(tiny_graph(), images, HOW, "fast", profile.name)
+    back = unpack(pack(climbed, key), key, Path("table.npz"))
+    assert back.table.activations == climbed.table.activations
+    assert back.table.layers == climbed.table.layers
+    assert lower(back.graph, back.table, profile).content == lower(climbed.graph, climbed.table, profile).content
 
 
 @pytest.mark.parametrize(
