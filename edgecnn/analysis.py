@@ -7,6 +7,7 @@ import numpy as np
 
 from edgecnn.data.sets import load_set
 from edgecnn.data.split import keep_apart, spread
+from edgecnn.parity import six_digits
 from edgecnn.progress import Progress
 from edgecnn.request import ExportRequest, plan
 
@@ -31,16 +32,8 @@ class Analysis:
         """The keys that scripts rely on."""
         total = sum(layer.kl for layer in self.layers) or 1.0
         rows = [asdict(layer) | {"kl": layer.kl, "share": layer.kl / total} for layer in self.layers]
-        return {
-            "model": self.model,
-            "weights": self.weights,
-            "images": self.images,
-            "n": self.n,
-            "layers": [
-                {key: float(f"{value:.6g}") if isinstance(value, float) else value for key, value in row.items()}
-                for row in rows
-            ],
-        }
+        head = {"model": self.model, "weights": self.weights, "images": self.images, "n": self.n}
+        return head | {"layers": six_digits(rows)}
 
 
 def analyze(request: ExportRequest, progress: Progress | None = None) -> Analysis:

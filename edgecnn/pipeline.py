@@ -134,7 +134,8 @@ def export(request: ExportRequest, progress: Progress | None = None) -> Exported
             folded = fold(loaded.model)
             graph = _described(to_onnx(folded, 3, how.height, how.width), planned, labels)
         climbed = None if calibration is None else _climbed(graph, calibration, planned, progress)
-        lowered = _lowered(graph, climbed, planned)
+        quantized = None if climbed is None else _quantized(climbed, planned)
+        lowered = _lowered(graph if quantized is None else quantized, planned)
         with progress.stage(f"build for {planned.target.name}"):
             built = planned.target.build(with_batch(lowered, planned.batch))
             interface = Interface(planned.batch, 3, how.height, how.width, len(labels))
@@ -167,7 +168,7 @@ def export(request: ExportRequest, progress: Progress | None = None) -> Exported
             manifest = describe(
                 planned, interface, labels, loaded.sha256, facts(graph), calibration, climbed, verification, advice
             )
-            contents |= planned.target.companions(_graphs(graph, climbed, planned), contents["golden.npz"], manifest)
+            contents |= planned.target.companions(_graphs(graph, quantized, planned), contents["golden.npz"], manifest)
             artifact = publish(planned.out, contents, manifest)
     rungs = () if climbed is None else climbed.rungs
     exported = Exported(artifact, verification, rungs, progress.elapsed_s, planned.target.remark, advice)
@@ -320,11 +321,10 @@ def _climbed(graph: "Graph", calibration: ImageSet, planned: Plan, progress: Pro
     return climbed
 
 
-def _lowered(graph: "Graph", climbed: "Climbed | None", planned: Plan) -> "Graph":
+def _lowered(graph: "Graph", planned: Plan) -> "Graph":
+    """The graph, quantized or not, with the floats that are left in the precision that the target computes them in."""
     from edgecnn.graph.fp16 import fp16_arithmetic, fp16_weights
 
-    if climbed is not None:
-        graph = _quantized(climbed, planned)
     if planned.precision == "fp32":
         return graph
     if planned.target.half_arithmetic:
@@ -340,13 +340,11 @@ def _quantized(climbed: "Climbed", planned: Plan) -> "Graph":
     return absorb_zero_points(lowered) if planned.target.profile.symmetric else lowered
 
 
-def _graphs(graph: "Graph", climbed: "Climbed | None", planned: Plan) -> dict[str, "Graph"]:
+def _graphs(graph: "Graph", quantized: "Graph | None", planned: Plan) -> dict[str, "Graph"]:
     """What a device may build from, by precision, with float32 wherever nothing is quantized."""
     from edgecnn.graph.graph import with_batch
 
-    graphs = {"fp32": graph}
-    if climbed is not None:
-        graphs["int8"] = _quantized(climbed, planned)
+    graphs = {"fp32": graph} | ({} if quantized is None else {"int8": quantized})
     return {precision: with_batch(found, planned.batch) for precision, found in graphs.items()}
 
 

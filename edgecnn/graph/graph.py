@@ -1,6 +1,7 @@
 """The graph that stages hand to one another: an ONNX model with its bytes and hash."""
 
 import hashlib
+from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property
 
@@ -80,6 +81,15 @@ def with_batch(graph: Graph, batch: int | None) -> Graph:
             dim.dim_param = BATCH
         else:
             dim.dim_value = batch
+    return Graph(model)
+
+
+def with_weights(graph: Graph, weights: Mapping[str, NDArray[np.generic]]) -> Graph:
+    """The same graph with other values of these initializers."""
+    model = graph.copy()
+    for tensor in model.graph.initializer:
+        if tensor.name in weights:
+            tensor.CopyFrom(numpy_helper.from_array(weights[tensor.name], tensor.name))
     return Graph(model)
 
 

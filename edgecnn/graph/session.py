@@ -8,13 +8,12 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
+from edgecnn.data.preprocess import Float
 from edgecnn.errors import BuildError
 from edgecnn.names import BATCH, INPUT, OUTPUT
 
 if TYPE_CHECKING:
     import onnxruntime
-
-Float = NDArray[np.float32]
 
 AT_ONCE = 8  # images
 
@@ -68,5 +67,10 @@ def logits(
         images: (n, C, H, W) float32, normalised, at least one.
         feeds: of the session's other inputs.
     """
-    parts = np.array_split(images, -(-len(images) // AT_ONCE))
+    parts = in_chunks(images, AT_ONCE)
     return np.concatenate([session.run([OUTPUT], {INPUT: part, **(feeds or {})})[0] for part in parts])
+
+
+def in_chunks(images: Float, most: int) -> list[Float]:
+    """Images, at most so many at a time, in chunks of much the same size."""
+    return np.array_split(images, -(-len(images) // most))

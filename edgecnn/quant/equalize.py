@@ -18,9 +18,8 @@ from typing import NamedTuple
 import numpy as np
 import onnx
 from numpy.typing import NDArray
-from onnx import numpy_helper
 
-from edgecnn.graph.graph import Graph
+from edgecnn.graph.graph import Graph, with_weights
 from edgecnn.names import OUTPUT
 from edgecnn.quant.calibrate import observe_values
 from edgecnn.quant.table import LEVELS, WEIGHT_MAX, Float
@@ -67,11 +66,8 @@ def equalize(graph: Graph, batches: Iterable[Float]) -> Graph:
             weights[node.input[2]] *= scale
         for node in group.consumers:
             weights[node.input[1]] = _divided(node, weights[node.input[1]], scale)
-    model = graph.copy()
-    for tensor in model.graph.initializer:
-        if graph.weights[tensor.name].dtype == np.float32:
-            tensor.CopyFrom(numpy_helper.from_array(weights[tensor.name].astype(np.float32), tensor.name))
-    return Graph(model)
+    floats = {name for name, weight in graph.weights.items() if weight.dtype == np.float32}
+    return with_weights(graph, {name: weights[name].astype(np.float32) for name in floats})
 
 
 def find_groups(graph: Graph) -> list[Group]:

@@ -17,9 +17,9 @@ from edgecnn.data.sets import ImageSet
 from edgecnn.data.split import hold_block, spread
 from edgecnn.graph.graph import Graph, with_batch
 from edgecnn.graph.macs import layer_macs
-from edgecnn.graph.session import inference_session, logits
+from edgecnn.graph.session import in_chunks, inference_session, logits
 from edgecnn.names import EFFORTS
-from edgecnn.parity import compare
+from edgecnn.parity import compare, six_digits
 from edgecnn.progress import Progress
 from edgecnn.quant.calibrate import BATCH, Range, observe_ranges, wider
 from edgecnn.quant.equalize import equalize
@@ -36,7 +36,6 @@ from edgecnn.quant.switches import Switches
 from edgecnn.quant.table import QuantizerTable, make_table
 from edgecnn.recipe import Preprocess
 
-REFINED, EQUALIZED, FLOAT_LAYERS = "rounding and bias", "equalization", "float layers"
 MOST_HELD_OUT = 256  # images that judge rungs
 SEARCH_IMAGES = 32  # of those, that try ranges, or as many as make
 SEARCH_PIXELS = 8 * 224**2
@@ -64,9 +63,9 @@ class Rung:
 
     def as_json(self) -> dict[str, Any]:
         """The keys that scripts rely on; numbers carry six digits, and no clock."""
-        document = asdict(self) | {"float_layers": list(self.float_layers)}
+        document = asdict(self)
         del document["elapsed_s"]
-        return {key: float(f"{value:.6g}") if isinstance(value, float) else value for key, value in document.items()}
+        return six_digits(document)  # type: ignore[no-any-return]  # a dict in, a dict out
 
 
 @dataclass(frozen=True)
@@ -83,6 +82,7 @@ class _Candidate:
     graph: Graph
     ranges: dict[str, Chosen]
     table: QuantizerTable
+    refined: bool = False  # its weights are rounded and its biases corrected, together
 
 
 def climb(
@@ -111,21 +111,21 @@ def climb(
     judge.consider("range search", candidate)
 
     candidate = _refined(judge.best, refining, profile, progress)
-    judge.consider(REFINED, candidate)
+    judge.consider("rounding and bias", candidate)
 
     if effort != EFFORTS[0]:
         with progress.stage("equalize"):
-            other = equalize(graph, np.array_split(refining, -(-len(refining) // BATCH)))
+            other = equalize(graph, in_chunks(refining, BATCH))
         if other.sha256 != graph.sha256:
             with progress.stage("calibrate", len(observing)):
                 candidate, histograms = _min_max(other, exact, observing, judging, how, profile, progress.advance)
             candidate = _by_methods(candidate, histograms, judge.best.ranges, profile)
-            judge.consider(EQUALIZED, _refined(candidate, refining, profile, progress))
+            judge.consider("equalization", _refined(candidate, refining, profile, progress))
         candidate = _with_islands(judge.best, judging, profile)
         if candidate.table is not judge.best.table:
-            if judge.refined:
+            if candidate.refined:
                 candidate = _refined(candidate, refining, profile, progress)
-            judge.consider(FLOAT_LAYERS, candidate)
+            judge.consider("float layers", candidate)
     return Climbed(judge.best.graph, profile.kept(judge.best.table), tuple(judge.rungs))
 
 
@@ -134,7 +134,6 @@ class _Judge:
 
     def __init__(self, graph: Graph, images: Float, profile: Profile) -> None:
         self.rungs: list[Rung] = []
-        self.refined = False  # whether the best has refined weights and biases
         self._images, self._profile = images, profile
         self._want = _logits(graph, images)
         self._best: tuple[float, _Candidate] | None = None
@@ -151,7 +150,6 @@ class _Judge:
         kept = self._best is None or parity.kl < self._best[0]
         if kept:
             self._best = (parity.kl, candidate)
-            self.refined = self.refined or name in (REFINED, EQUALIZED)
         methods = [candidate.ranges[tensor].method for tensor in table.activations]
         int8 = {layer.node for layer in table.layers}
         now = time.monotonic()
@@ -187,7 +185,7 @@ def _min_max(
     """
     placement = place(graph)
     histograms = observe_histograms(graph, placement, observing.batches(how, BATCH, on_images))
-    held_out = observe_ranges(graph, placement.roles, np.array_split(judging, -(-len(judging) // BATCH)))
+    held_out = observe_ranges(graph, placement.roles, in_chunks(judging, BATCH))
     ranges = {
         name: Chosen(MIN_MAX, wider(histogram.extremes, held_out[name])) for name, histogram in histograms.items()
     } | {name: Chosen(PIXELS, found) for name, found in exact.items()}
@@ -240,7 +238,7 @@ def _refined(candidate: _Candidate, images: Float, profile: Profile, progress: P
     refined = profile if profile.symmetric else OPENVINO
     with progress.stage("refine layers", len(refined.kept(candidate.table).layers)):
         table = refine(candidate.graph, candidate.table, images, progress.advance, refined)
-    return _Candidate(candidate.graph, candidate.ranges, table)
+    return replace(candidate, table=table, refined=True)
 
 
 def _table(graph: Graph, placement: Placement, ranges: dict[str, Chosen], profile: Profile) -> QuantizerTable:

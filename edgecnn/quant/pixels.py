@@ -8,7 +8,7 @@ by that half step, and the first layer's bias back, puts pixels on codes. Only p
 import numpy as np
 from onnx import helper, numpy_helper
 
-from edgecnn.graph.graph import Graph
+from edgecnn.graph.graph import Graph, with_weights
 from edgecnn.names import INPUT
 from edgecnn.quant.calibrate import Range
 from edgecnn.quant.table import LEVELS
@@ -37,17 +37,15 @@ def on_pixel_grid(graph: Graph, how: Preprocess) -> tuple[Graph, dict[str, Range
 
 def _shifted(graph: Graph, offset: float) -> Graph:
     """Layers read ``image - offset``, and answer the same but for their padding."""
-    model = graph.copy()
     biases = {}
+    for node in graph.consumers[INPUT]:
+        weight, bias = graph.weights[node.input[1]], graph.weights[node.input[2]]
+        moved = bias + offset * weight.reshape(len(weight), -1).sum(axis=1, dtype=np.float64)
+        biases[node.input[2]] = moved.astype(np.float32)
+    model = with_weights(graph, biases).model
     for node in model.graph.node:
         if INPUT in node.input:
             node.input[0] = SHIFTED
-            weight, bias = graph.weights[node.input[1]], graph.weights[node.input[2]]
-            moved = bias + offset * weight.reshape(len(weight), -1).sum(axis=1, dtype=np.float64)
-            biases[node.input[2]] = numpy_helper.from_array(moved.astype(np.float32), node.input[2])
-    for tensor in model.graph.initializer:
-        if tensor.name in biases:
-            tensor.CopyFrom(biases[tensor.name])
     name = f"{SHIFTED}/offset"
     model.graph.initializer.append(numpy_helper.from_array(np.array(offset, np.float32), name))
     model.graph.node.insert(0, helper.make_node("Sub", [INPUT, name], [SHIFTED], SHIFTED))

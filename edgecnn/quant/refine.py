@@ -13,7 +13,7 @@ from edgecnn.data.preprocess import Float
 from edgecnn.data.sets import ImageSet
 from edgecnn.data.split import spread
 from edgecnn.graph.graph import Graph
-from edgecnn.graph.session import inference_session
+from edgecnn.graph.session import in_chunks, inference_session
 from edgecnn.names import INPUT
 from edgecnn.quant.bias import corrected_bias
 from edgecnn.quant.calibrate import observe_means
@@ -46,7 +46,7 @@ def refine(
     """
     layers = {layer.node: layer for layer in profile.kept(table).layers}
     nodes = {node.name: node for node in graph.nodes}
-    chunks = np.array_split(images, -(-len(images) // CHUNK))
+    chunks = in_chunks(images, CHUNK)
     # Over these very images: another sample's means would differ by more than the error that is sought.
     wanted = observe_means(graph, [nodes[name].output[0] for name in layers], chunks)
     values: list[dict[str, NDArray[Any]]] = [{INPUT: chunk} for chunk in chunks]  # uint8 codes, and some float32

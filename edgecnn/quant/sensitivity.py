@@ -3,9 +3,7 @@
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
-from onnx import numpy_helper
-
-from edgecnn.graph.graph import Graph, with_batch
+from edgecnn.graph.graph import Graph, with_batch, with_weights
 from edgecnn.graph.macs import layer_macs
 from edgecnn.graph.session import inference_session, logits
 from edgecnn.parity import compare
@@ -58,17 +56,9 @@ def layer_sensitivities(
     want = logits(inference_session(with_batch(graph, None).content), images)
     found = []
     for layer in table.layers:
-        rounded = _with_weight(graph, layer.weight, table.weights[layer.weight].real)
+        rounded = with_weights(graph, {layer.weight: table.weights[layer.weight].real})
         answers = logits(inference_session(with_batch(rounded, None).content), images)
         module, _, _ = layer.node.rpartition("/")
         found.append(Sensitivity(module, macs[layer.node], inputs[layer.input], compare(want, answers).kl))
         on_layer()
     return sorted(found, key=lambda layer: (-layer.kl, layer.module))
-
-
-def _with_weight(graph: Graph, name: str, value: Float) -> Graph:
-    model = graph.copy()
-    for tensor in model.graph.initializer:
-        if tensor.name == name:
-            tensor.CopyFrom(numpy_helper.from_array(value, name))
-    return Graph(model)

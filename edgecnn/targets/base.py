@@ -121,9 +121,10 @@ class Session(abc.ABC):
             raise InputError(f"{INPUT} is {image.shape} {image.dtype}, expected {expected}")
         if image.shape[1:] != (want.channels, want.height, want.width) or want.batch not in (None, len(image)):
             raise InputError(f"{INPUT} is {image.shape} {image.dtype}, expected {expected}")
-        if not np.isfinite(image).all():
+        low, high = float(image.min(initial=0.0)), float(image.max(initial=0.0))  # NaN if any value is
+        if not np.isfinite((low, high)).all():
             raise InputError(f"{INPUT} holds NaN or infinite values, expected finite ones; is the picture normalised?")
-        largest = float(np.abs(image).max(initial=0.0))
+        largest = max(-low, high)
         if largest > LARGEST_INPUT:
             raise InputError(
                 f"{INPUT} reaches {largest:g}, expected normalised values within ±{LARGEST_INPUT:g}:"

@@ -8,7 +8,7 @@ from typing import Any
 
 from edgecnn.errors import BuildError, UnavailableError, UsageError, unknown_name
 from edgecnn.targets.base import Options
-from edgecnn.targets.bundle.builder import Built
+from edgecnn.targets.bundle.builder import Built, inspected
 from edgecnn.targets.bundle.cuda_driver import find_gpu
 from edgecnn.targets.bundle.layers import Kernel, from_inspector, from_log
 
@@ -43,13 +43,9 @@ class Flavour:
         """What the build made of a graph: RTX's builder says it, of TensorRT the opened engine is asked."""
         if self.name == RTX:
             return from_log(built.layers, operators)
-        from edgecnn.targets.bundle.builder import logger
-
-        runtime = trt.Runtime(logger(trt))
-        engine = runtime.deserialize_cuda_engine(built.engine)
-        if engine is None:
+        text = inspected(trt, built.engine)
+        if text is None:
             raise BuildError(f"{self.name} {trt.__version__} does not open the engine that it just built")
-        text = engine.create_engine_inspector().get_engine_information(trt.LayerInformationFormat.JSON)
         return from_inspector(text, operators)
 
 

@@ -13,7 +13,7 @@ import numpy as np
 from edgecnn.data.preprocess import Float
 from edgecnn.data.sets import ImageSet
 from edgecnn.errors import ParityError
-from edgecnn.parity import Parity, compare
+from edgecnn.parity import Parity, compare, six_digits
 from edgecnn.recipe import Gate, Preprocess
 from edgecnn.verify.coverage import Coverage
 from edgecnn.verify.policy import Judgement, Verdict, judge, on_synthetic
@@ -117,7 +117,7 @@ class Verification:
                 for row in self.stages
             ],
         }
-        return _rounded(document)  # type: ignore[no-any-return]  # a dict in, a dict out
+        return six_digits(document)  # type: ignore[no-any-return]  # a dict in, a dict out
 
 
 def check(
@@ -193,12 +193,3 @@ def _conclude(
     if images.get("synthetic"):
         judgement = on_synthetic(judgement)
     return Verification(reference, images, parity, found, judgement, tuple(rows), note)
-
-
-def _rounded(value: Any) -> Any:
-    """Six significant digits: what other kernels' rounding leaves alone, and what a person can read."""
-    if isinstance(value, float):
-        return float(f"{value:.6g}")
-    if isinstance(value, dict):
-        return {key: _rounded(item) for key, item in value.items()}
-    return [_rounded(item) for item in value] if isinstance(value, list | tuple) else value

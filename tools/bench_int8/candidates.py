@@ -24,7 +24,7 @@ from edgecnn.models.weights import load_model
 from edgecnn.names import INPUT
 
 # What `edgecnn export` runs between the FP32 graph and the runtime's files, without the gate at its end.
-from edgecnn.pipeline import _climbed, _images, _labels, _lowered
+from edgecnn.pipeline import _climbed, _images, _labels, _quantized
 from edgecnn.progress import Progress
 from edgecnn.request import ExportRequest, Plan, plan
 from edgecnn.targets.registry import find_target
@@ -103,7 +103,7 @@ def _openvino(graph: Graph) -> Any:
 
 def _ours(ground: Ground, target: str) -> Graph:
     planned = ground.planned(target)
-    return _lowered(ground.graph, _climbed(ground.graph, ground.calibration, planned, Progress()), planned)
+    return _quantized(_climbed(ground.graph, ground.calibration, planned, Progress()), planned)
 
 
 def _converted(graph: Graph) -> Any:

@@ -189,12 +189,8 @@ def _kernels(trt: Any, built: builder.Built, operators: dict[str, str]) -> tuple
     if built.layers:
         found: tuple[layers.Kernel, ...] = layers.from_log(built.layers, operators)
         return found
-    runtime = trt.Runtime(builder.logger(trt))
-    engine = runtime.deserialize_cuda_engine(built.engine)
-    if engine is None or not hasattr(engine, "create_engine_inspector"):
-        return ()
-    text = engine.create_engine_inspector().get_engine_information(trt.LayerInformationFormat.JSON)
-    found = layers.from_inspector(text, operators)
+    text = builder.inspected(trt, built.engine)
+    found = () if text is None else layers.from_inspector(text, operators)
     return found
 
 

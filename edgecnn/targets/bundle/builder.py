@@ -144,6 +144,14 @@ def build(trt: Any, content: bytes, options: Options) -> Built:
     return Built(bytes(engine), layers[-1] if layers else "", None if cache is None else bytes(cache.serialize()))
 
 
+def inspected(trt: Any, engine: bytes) -> str | None:
+    """What the inspector says of an engine that was built just now, as JSON; None where nothing can be asked."""
+    opened = trt.Runtime(logger(trt)).deserialize_cuda_engine(engine)
+    if opened is None or not hasattr(opened, "create_engine_inspector"):
+        return None
+    return str(opened.create_engine_inspector().get_engine_information(trt.LayerInformationFormat.JSON))
+
+
 def is_typed(trt: Any, wanted: bool = True) -> bool:
     """Whether networks will be strongly typed: as it is wanted where that can be chosen, else as the version has it."""
     choice = "STRONGLY_TYPED" in trt.NetworkDefinitionCreationFlag.__members__
