@@ -87,6 +87,11 @@ class Artifact:
         """Whether its evidence and its golden pairs come from synthetic images."""
         return msgspec.convert(self.manifest["evidence"]["images"].get("synthetic", False), bool)
 
+    @property
+    def advice(self) -> dict[str, Any] | None:
+        """What the build said for or against its precision, if anything; older exports never did."""
+        return msgspec.convert(self.manifest.get("advice"), dict[str, Any] | None)
+
     def model_files(self) -> dict[str, Path]:
         """The target's own files by suffix."""
         return {Path(role).suffix: path for role, path in self.files.items() if role.startswith("model.")}

@@ -39,7 +39,7 @@ class Inspection:
             "precision": manifest["precision"],
             "status": manifest["status"],
             "coverage": self.coverage and self.coverage.as_json(),
-            "advice": manifest["advice"],
+            "advice": self.artifact.advice,
             "timing": self.versus and self.versus.as_json(),
             "not_timed": self.absence,
         }

@@ -79,7 +79,7 @@ class Exported:
             "coverage": manifest["coverage"],
             "evidence": manifest["evidence"],
             "remark": self.remark,
-            "advice": manifest["advice"],
+            "advice": self.artifact.advice,
             "ladder": [rung.as_json() | {"elapsed_s": round(rung.elapsed_s, 3)} for rung in self.rungs],
         }
 

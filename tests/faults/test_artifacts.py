@@ -46,6 +46,12 @@ def rewrite(folder: Path, change: Callable[[dict[str, object]], object]) -> None
     path.write_text(json.dumps(manifest))
 
 
+def test_an_artifact_from_before_builds_gave_advice_is_inspected(command: Command, artifact: Path) -> None:
+    rewrite(artifact, lambda manifest: manifest.pop("advice"))
+    assert json.loads(command("inspect", artifact, "--no-timing", "--json").out)["advice"] is None
+    assert command("inspect", artifact, "--no-timing").code == 0
+
+
 @pytest.mark.parametrize("role", ROLES)
 @pytest.mark.parametrize("word", ["verify", "predict"])
 def test_F11_one_flipped_bit_in_any_file_is_found(

@@ -1,6 +1,6 @@
 """TensorRT for RTX, for real and with no GPU: every family builds, and its builder says what runs in INT8."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import replace
 
 import numpy as np
@@ -18,10 +18,10 @@ from edgecnn.quant.lower.shift import absorb_zero_points
 from edgecnn.quant.table import QuantizerTable
 from edgecnn.targets.base import FP16, FP32, INT8, ExecutedLayer, Options, Target
 from edgecnn.targets.bundle import builder
-from edgecnn.targets.bundle.layers import from_log
+from edgecnn.targets.bundle.layers import Kernel, from_log
 from edgecnn.targets.tensorrt import TensorRtTarget
 from edgecnn.targets.tensorrt_session import Description
-from edgecnn.verify.coverage import cover, layer_precisions
+from edgecnn.verify.coverage import Coverage, cover, layer_precisions
 
 FAMILIES = ["mobilenetv1", "mobilenetv2", "mobilenetv3_small", "efficientnet_b0", "efficientnet_lite0"]
 TinyGraph = Callable[..., Graph]
@@ -39,6 +39,16 @@ def described(built: dict[str, bytes]) -> Description:
 def executed(built: dict[str, bytes], macs: dict[str, int]) -> dict[str, str]:
     kernels = described(built).kernels
     return layer_precisions([ExecutedLayer(kernel.nodes, kernel.kind, kernel.precision) for kernel in kernels], macs)
+
+
+def covered(kernels: Iterable[Kernel], graph: Graph, table: QuantizerTable) -> Coverage:
+    return cover(
+        [ExecutedLayer(kernel.nodes, kernel.kind, kernel.precision) for kernel in kernels],
+        layer_macs(graph),
+        activation_sizes(graph),
+        [layer.node for layer in TENSORRT.kept(table).layers],
+        True,
+    )
 
 
 def graph_of(graph: Graph, table: QuantizerTable, precision: str) -> Graph:
@@ -87,13 +97,7 @@ def test_a_scale_of_rank_one_would_be_secretly_float(tiny_graph: TinyGraph, tiny
     kernels = from_log(builder.build(tensorrt_rtx, lowered.content, builder.Options()).layers, operators)
     first = next(kernel for kernel in kernels if "features.0.0/Conv" in kernel.nodes)
     assert first.precision == FP16
-    found = cover(
-        [ExecutedLayer(kernel.nodes, kernel.kind, kernel.precision) for kernel in kernels],
-        layer_macs(graph),
-        activation_sizes(graph),
-        [layer.node for layer in TENSORRT.kept(table).layers],
-        True,
-    )
+    found = covered(kernels, graph, table)
     assert "not: features.0.0/Conv (fp16)" in found.problem
 
 
@@ -178,13 +182,7 @@ def test_kernels_that_only_move_or_quantize_are_reformats(tiny_graph: TinyGraph,
     """Between two layers with nothing but a bias, a kernel of its own turns sums into codes."""
     graph, table = tiny_graph("mobilenetv2"), tiny_table("mobilenetv2", symmetric=True)
     kernels = described(rtx().build(graph_of(graph, table, "int8"))).kernels
-    found = cover(
-        [ExecutedLayer(kernel.nodes, kernel.kind, kernel.precision) for kernel in kernels],
-        layer_macs(graph),
-        activation_sizes(graph),
-        [layer.node for layer in TENSORRT.kept(table).layers],
-        True,
-    )
+    found = covered(kernels, graph, table)
     assert found.problem == ""
     assert found.reformats["Reformat"] > 5
     assert len(found.unfused) == len(activation_sizes(graph))

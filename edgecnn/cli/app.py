@@ -1,0 +1,64 @@
+"""The app, and what several commands take and print."""
+
+import json
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from edgecnn.errors import UsageError
+from edgecnn.names import __version__
+
+app = typer.Typer(
+    name="edgecnn",
+    help="Efficient CNNs from PyTorch to devices: export, quantize, compile, prove that the answers are still right.",
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    rich_markup_mode=None,
+)
+
+Json = Annotated[bool, typer.Option("--json", help="One JSON document on stdout, and nothing else there.")]
+Weights = Annotated[
+    str | None, typer.Option(help="builtin, imagenet, random, or a .safetensors or .pth state dict.", metavar="W")
+]
+Size = Annotated[str | None, typer.Option(help="Input size in pixels.", metavar="N|HxW")]
+NumClasses = Annotated[int | None, typer.Option(help="Classes, where the weights do not tell.")]
+ArtifactFolder = Annotated[Path, typer.Argument(help="The folder that export wrote.", metavar="ARTIFACT")]
+MaxDrop = Annotated[
+    float | None,
+    typer.Option(
+        "--max-drop", help="Largest loss of top-1 in percentage points; a larger one exits with 6.", metavar="PP"
+    ),
+]
+
+
+@app.callback(invoke_without_command=True)
+def top(
+    context: typer.Context,
+    version: Annotated[bool, typer.Option("--version", help="Print the version and exit.")] = False,
+) -> None:
+    """Options before a command."""
+    if version:
+        typer.echo(__version__)
+    elif context.invoked_subcommand is None:
+        typer.echo(context.get_help())
+
+
+def parse_size(text: str | None) -> tuple[int, int] | None:
+    """Height and width of ``--size``.
+
+    Raises:
+        UsageError: it is neither ``N`` nor ``HxW``.
+    """
+    if text is None:
+        return None
+    sides = text.lower().split("x")
+    if len(sides) > 2 or not all(side.isascii() and side.isdigit() for side in sides):
+        raise UsageError(f"--size is {text!r}, expected N or HxW in pixels, such as 224 or 192x256")
+    return int(sides[0]), int(sides[-1])
+
+
+def print_json(document: object) -> None:
+    """One document on stdout."""
+    # Escaped to ASCII, which every stdout takes, whatever a file is called.
+    typer.echo(json.dumps(document, indent=1, allow_nan=False))

@@ -1,0 +1,72 @@
+"""The process around the app: every refusal is one line and its exit code, and an interrupt is an end like others."""
+
+import os
+import signal
+import sys
+import threading
+from typing import Any
+
+import typer
+
+from edgecnn.cli.app import app
+from edgecnn.errors import INTERRUPTED, EdgecnnError, StorageError, printable
+
+
+def main() -> None:
+    """The ``edgecnn`` command: runs the app, and turns every refusal into one line and its exit code."""
+    signal.signal(signal.SIGINT, _interrupt)
+    code = run(sys.argv[1:])
+    if code == INTERRUPTED:
+        # An interrupt that was handled in a call from C++ would still make Python end as if by a signal, or again stop
+        # half way through its own end.
+        sys.stdout.flush()
+        os._exit(code)
+    sys.exit(code)
+
+
+# Libraries swallow an interrupt that comes while they import themselves, and then fail by what they did not finish.
+_interrupted = threading.Event()
+
+
+def _interrupt(number: int, frame: object) -> None:
+    _interrupted.set()
+    raise KeyboardInterrupt
+
+
+# typer keeps a click of its own; its public names lead to the base class of every complaint about arguments.
+_ArgumentError: Any = next(base for base in typer.BadParameter.__mro__ if base.__name__ == "ClickException")
+
+
+def run(arguments: list[str]) -> int:
+    """The exit code of a command line."""
+    try:
+        result = app(arguments, prog_name="edgecnn", standalone_mode=False)
+        sys.stdout.flush()
+    except EdgecnnError as error:
+        return _refuse(str(error), error.exit_code)
+    except typer.Exit as stop:
+        return stop.exit_code
+    except (KeyboardInterrupt, typer.Abort):
+        return _refuse("interrupted; nothing was changed", INTERRUPTED)
+    except _ArgumentError as error:
+        return _refuse(error.format_message(), error.exit_code)
+    except BrokenPipeError:  # whoever read stdout has gone, as `head` does; nobody is left to tell
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 1  # what typer exits with where it is the first to notice
+    except OSError as error:  # any file or temporary folder that no room expected to fail
+        where = f"{error.filename}: " if error.filename else ""
+        return _refuse(f"{where}{error.strerror or error}; is the disk full or read-only?", StorageError.exit_code)
+    except Exception:
+        if not _interrupted.is_set():
+            raise
+        result = INTERRUPTED
+    if result == INTERRUPTED:
+        return _refuse("interrupted; nothing was changed", INTERRUPTED)
+    return result if isinstance(result, int) else 0
+
+
+def _refuse(message: str, code: int) -> int:
+    if _interrupted.is_set():
+        message, code = "interrupted; nothing was changed", INTERRUPTED
+    print(f"edgecnn: {printable(message)}", file=sys.stderr)
+    return code
