@@ -1,0 +1,187 @@
+"""A run on record: what was timed, where, how steady, and each artifact's evidence. ``report`` and ``compare`` read it.
+
+The document is one JSON file. Milliseconds, bytes, joules and watts are in the names; what could not be measured is
+null, and a word beside it says why.
+"""
+
+from pathlib import Path
+from typing import Any
+
+import msgspec
+
+from edgecnn.errors import InputError
+
+SCHEMA = 1
+
+
+class Ratio(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """How many times as long a row takes as the run's first: below 1 it is faster.
+
+    Args:
+        ratio: of the medians.
+        ratio_ci95: bootstrap interval over rounds.
+    """
+
+    against: str
+    ratio: float
+    ratio_ci95: tuple[float, float]
+
+
+class Times(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """Milliseconds per call, the tail unclipped.
+
+    Args:
+        n: counted calls.
+        p99_ms: None where ``n`` is too small to have one.
+        rounds_ms: every counted call, in order.
+    """
+
+    n: int
+    p50_ms: float
+    p90_ms: float
+    p99_ms: float | None
+    mean_ms: float
+    min_ms: float
+    rounds_ms: tuple[float, ...]
+
+
+class Energy(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """Joules of one image, or why there are none.
+
+    Args:
+        source: ``RAPL``, ``NVML``, ``Jetson rails``, or empty.
+        absence: why it is not measurable, or empty.
+    """
+
+    joules_per_image: float | None
+    source: str
+    absence: str
+
+
+class LayerTime(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """One kernel by the runtime's own profiler.
+
+    Args:
+        module: PyTorch module, such as ``features.0.0``; empty where the runtime added the kernel.
+        kind: the runtime's own word.
+        share: of the whole, 0..1.
+    """
+
+    module: str
+    kind: str
+    precision: str
+    ms: float
+    share: float
+
+
+class Roofline(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """Arithmetic per second of a row, beside what this machine was measured to reach.
+
+    Args:
+        gops: 2 x multiply-accumulates per second / 1e9, at the median.
+        peak_gops: of the precision that most of the row runs in.
+        share: ``gops / peak_gops``.
+    """
+
+    precision: str
+    gops: float
+    peak_gops: float
+    share: float
+
+
+class Row(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """One candidate of a run.
+
+    Args:
+        name: unique in the run: an artifact's folder name, ``eager`` or ``compile``.
+        kind: ``artifact``, ``eager`` or ``compile``.
+        status: ``ok``, or in one line why there are no figures.
+        precision: that the artifact was exported with.
+        executed: multiply-accumulates by the precision that kernels really compute in, as shares, 0..1; empty where the
+            runtime does not say.
+        runtime: ``openvino 2026.4.1``.
+        images_per_s: at the median; in throughput mode over the whole run.
+        load_ms, first_ms: opening, and the first inference after it.
+        memory_bytes: resident memory that opening and running added.
+        size_bytes: of the files that the runtime opens.
+        ratio: None for the first row.
+        unstable: why these times should not be trusted, or empty.
+        manifest: of the artifact, whole but for the class names; None for PyTorch itself.
+    """
+
+    name: str
+    kind: str
+    model: str
+    target: str
+    precision: str
+    status: str
+    runtime: str = ""
+    executed: dict[str, float] = {}
+    times: Times | None = None
+    images_per_s: float | None = None
+    load_ms: float | None = None
+    first_ms: float | None = None
+    memory_bytes: int | None = None
+    size_bytes: int | None = None
+    ratio: Ratio | None = None
+    energy: Energy | None = None
+    roofline: Roofline | None = None
+    layers: tuple[LayerTime, ...] = ()
+    unstable: tuple[str, ...] = ()
+    manifest: dict[str, Any] | None = None
+
+
+class Settings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """What was asked for.
+
+    Args:
+        mode: ``latency`` or ``throughput``.
+        threads: of each runtime; None is the runtime's own choice.
+        duration_s: of counted calls, per row.
+    """
+
+    mode: str
+    threads: int | None
+    batch: int
+    duration_s: float
+    images: str
+
+
+class Run(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """A whole run.
+
+    Args:
+        kind: ``bench`` or ``benchmark``.
+        created: ISO 8601, UTC.
+        machine: facts by name, as in ``edgecnn.bench.machine``; nested tables of plain values.
+        verdict: for people, such as which row to ship here; may be empty.
+    """
+
+    schema: int
+    kind: str
+    edgecnn: str
+    created: str
+    machine: dict[str, Any]
+    settings: Settings
+    rows: tuple[Row, ...]
+    verdict: str = ""
+
+
+def encode(run: Run) -> bytes:
+    """The document, UTF-8 JSON."""
+    return msgspec.json.format(msgspec.json.encode(run), indent=1)
+
+
+def read_run(path: Path) -> Run:
+    """A run from a file that ``bench --out`` or ``benchmark --out`` wrote.
+
+    Raises:
+        InputError: it cannot be read, is no run, or is of another schema.
+    """
+    try:
+        run = msgspec.json.decode(path.read_bytes(), type=Run)
+    except (OSError, msgspec.MsgspecError) as error:
+        raise InputError(f"{path}: is no run that `edgecnn bench --out` wrote ({error})") from error
+    if run.schema != SCHEMA:
+        raise InputError(f"{path}: has schema {run.schema}, this edgecnn reads {SCHEMA}; measure again")
+    return run
