@@ -334,10 +334,14 @@ def _lowered(graph: "Graph", planned: Plan) -> "Graph":
 
 def _quantized(climbed: "Climbed", planned: Plan) -> "Graph":
     from edgecnn.quant.lower.qdq import lower
+    from edgecnn.quant.lower.raised import raise_linear_tensors
     from edgecnn.quant.lower.shift import absorb_zero_points
 
-    lowered = lower(climbed.graph, climbed.table, planned.target.profile)
-    return absorb_zero_points(lowered) if planned.target.profile.symmetric else lowered
+    profile = planned.target.profile
+    lowered = lower(climbed.graph, climbed.table, profile)
+    if profile.symmetric:
+        return absorb_zero_points(lowered)
+    return raise_linear_tensors(lowered) if profile.raised else lowered
 
 
 def _graphs(graph: "Graph", quantized: "Graph | None", planned: Plan) -> dict[str, "Graph"]:

@@ -12,7 +12,7 @@ from edgecnn.quant.placement import Role
 # (within 2 %), codes behind depthwise layers for the pool and the product of a gate (to +2 %), a float stem (to +9 %),
 # classifier (+1 to +22 %) or first depthwise layer (+2 to +7 %). All depthwise layers float is +25 % in MobileNetV2 and
 # EfficientNet-Lite0, but only +6 to +8 % in MobileNetV3 and +2 % in EfficientNet-B0, where SiLU alone takes a third.
-OPENVINO = Profile("openvino", frozenset({Role.INPUT}), int8_gates=True)
+OPENVINO = Profile("openvino", frozenset({Role.INPUT}), int8_gates=True, raised=True)
 
 # ONNX Runtime's CPU kernels are INT8 to INT8: without a quantized output a convolution runs in float.
 ONNXRUNTIME = Profile("onnxruntime", frozenset(Role), int32_bias=True)

@@ -26,6 +26,7 @@ class Profile:
         depthwise_multiple: depthwise convolutions are INT8 where this divides their channels, else they stay float.
         symmetric: zero must be code zero wherever no bias can take a zero-point in, which the table is made for.
         int32_bias: biases are int32 multiples of (input scale × weight scale), else they stay float.
+        raised: linear tensors are raised, in the end, to have no zero-point; see ``lower/raised.py``.
     """
 
     name: str
@@ -35,6 +36,7 @@ class Profile:
     depthwise_multiple: int = 1
     symmetric: bool = False
     int32_bias: bool = False
+    raised: bool = False
 
     def kept(self, table: QuantizerTable) -> QuantizerTable:
         """The table without the layers that this runtime runs in float."""

@@ -43,7 +43,7 @@ def absorb_zero_points(graph: Graph) -> Graph:
             node.input[0] = f"{tensor}/Sub"
             for layer in _readers(graph, node):
                 bias = biases.get(layer.input[2], graph.weights[layer.input[2]].astype(np.float64))
-                biases[layer.input[2]] = bias + float(shift) * _sums(graph, layer)
+                biases[layer.input[2]] = bias + float(shift) * weight_sums(graph, layer)
         nodes.append(node)
     constants |= {name: numpy_helper.from_array(bias.astype(np.float32), name) for name, bias in biases.items()}
     del model.graph.node[:], model.graph.initializer[:]
@@ -59,14 +59,18 @@ def _readers(graph: Graph, quantize: onnx.NodeProto) -> list[onnx.NodeProto]:
     (dequantize,) = graph.consumers[quantize.output[0]]
     layers = graph.consumers[dequantize.output[0]]
     for layer in layers:
-        pads = [attribute.ints for attribute in layer.attribute if attribute.name == "pads"]
-        if layer.op_type != "Conv" or any(any(ints) for ints in pads):
+        if layer.op_type != "Conv" or pads(layer):
             where = f"{layer.op_type} {layer.name!r}"
             raise BuildError(f"{quantize.name!r} has a zero-point that {where} cannot take into a bias")
     return layers
 
 
-def _sums(graph: Graph, layer: onnx.NodeProto) -> Double:
-    """Of a layer's dequantized weights, by output channel."""
+def pads(layer: onnx.NodeProto) -> bool:
+    """Whether a layer reads zeros beside its input, which must have a code."""
+    return any(attribute.name == "pads" and any(attribute.ints) for attribute in layer.attribute)
+
+
+def weight_sums(graph: Graph, layer: onnx.NodeProto) -> Double:
+    """Of a layer's dequantized weights, (output channels,): what its output loses where its input is lower by one."""
     codes, scale = (graph.weights[name].astype(np.float64) for name in graph.producers[layer.input[1]].input[:2])
     return np.asarray(scale * codes.reshape(len(codes), -1).sum(axis=1))
