@@ -22,12 +22,12 @@ def report(
     force: Annotated[bool, typer.Option("--force", help="Replace a file that is there.")] = False,
 ) -> None:
     """Draw runs as one page that needs no network, or as a table for a pull request."""
-    from edgecnn.bench.record import read_run
+    from edgecnn.report.reading import open_run
 
     path = out or (None if markdown else PAGE)
     if path is not None:
         _check_place(path, runs, force)
-    documents = [(run.name, read_run(run)) for run in runs]
+    documents = [(run.name, open_run(run)) for run in runs]
     if markdown:
         from edgecnn.report.markdown import markdown as draw
     else:
@@ -64,13 +64,13 @@ def compare(
     as_json: Json = False,
 ) -> None:
     """Judge a run by an older one; exits with 6 when a row is slower or worse than its gates allow."""
-    from edgecnn.bench.record import read_run
     from edgecnn.console.comparison import print_comparison
     from edgecnn.report.difference import difference
     from edgecnn.report.gate import Gates, judge
+    from edgecnn.report.reading import open_run
 
     gates = Gates(max_slowdown, max_drop, allow_missing)
-    comparison = judge(difference(read_run(old), read_run(new)), gates)
+    comparison = judge(difference(open_run(old), open_run(new)), gates)
     if as_json:
         print_json(comparison.as_json())
     else:

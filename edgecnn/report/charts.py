@@ -12,7 +12,7 @@ import numpy as np
 
 from edgecnn.bench.record import LayerTime, Row, Run
 from edgecnn.report.columns import ms
-from edgecnn.report.evidence import quality
+from edgecnn.report.quality import quality
 from edgecnn.report.resample import median_interval
 
 Spec = dict[str, Any]
@@ -27,8 +27,9 @@ CONFIG: Spec = {
     "font": "Arial, Helvetica, Liberation Sans, sans-serif",
     "background": None,
     "view": {"stroke": None},
-    "aria": False,
+    "mark": {"aria": False},  # but for those that say something
     "axis": {
+        "aria": False,
         "labelColor": QUIET,
         "titleColor": QUIET,
         "gridColor": RULE,

@@ -3,7 +3,8 @@
 from typing import NamedTuple
 
 from edgecnn.bench.record import Energy, Row, Run
-from edgecnn.report.evidence import TOP1, Quality, manifest_of, quality
+from edgecnn.report.quality import TOP1, Quality, quality
+from edgecnn.report.reading import manifest_of
 
 DASH = "–"
 

@@ -11,7 +11,8 @@ import numpy as np
 
 from edgecnn.bench.record import Row, Run
 from edgecnn.errors import InputError
-from edgecnn.report.evidence import Quality, flat, manifest_of, quality
+from edgecnn.report.quality import Quality, quality
+from edgecnn.report.reading import flat, manifest_of
 from edgecnn.report.resample import interval, medians
 
 # Facts that make two machines two, by the last word of their name; clocks, load and temperature only make them noisy.

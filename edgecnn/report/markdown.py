@@ -7,7 +7,7 @@ from edgecnn.bench.record import Run
 from edgecnn.errors import InputError, printable
 from edgecnn.report.columns import COLUMNS, DASH, cells, headline, ms
 from edgecnn.report.difference import Difference, Measured, difference
-from edgecnn.report.evidence import flat
+from edgecnn.report.reading import flat
 
 SPECIAL = re.compile(r"([\\`*_\[\]#!~])|([<>&@|]|:(?=//))")
 

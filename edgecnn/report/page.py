@@ -16,7 +16,7 @@ from edgecnn.names import __version__
 from edgecnn.report.charts import NARROW, PRECISIONS, WIDE, accuracy_against_latency, distributions, layer_bars
 from edgecnn.report.columns import COLUMNS, cells, headline, ms
 from edgecnn.report.difference import Difference, difference
-from edgecnn.report.evidence import flat, manifest_of
+from edgecnn.report.reading import flat, manifest_of
 
 TEMPLATE = Path(__file__).parent / "template"
 NOTHING = "default-src 'none'; base-uri 'none'; form-action 'none'"
@@ -37,7 +37,7 @@ def render(runs: Sequence[tuple[str, Run]]) -> str:
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    environment.filters |= {"ms": ms, "flat": flat}
+    environment.filters |= {"ms": ms, "flat": flat, "breakable": _breakable}
     style, script = ((TEMPLATE / name).read_text("utf-8") for name in ("page.css", "page.js"))
     changed, not_comparable = _changes(runs)
     parts = [_run(index, name, run) for index, (name, run) in enumerate(runs)]
@@ -51,6 +51,11 @@ def render(runs: Sequence[tuple[str, Run]]) -> str:
         changed=changed,
         not_comparable=not_comparable,
     )
+
+
+def _breakable(name: str) -> Markup:
+    """A name that may be broken after its underscores."""
+    return Markup("_<wbr>").join(name.split("_"))
 
 
 def _hash(text: str) -> str:

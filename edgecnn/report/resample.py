@@ -9,9 +9,10 @@ RESAMPLES = 2000
 BLOCK = 1 << 22  # values in memory at a time
 
 Numbers = NDArray[np.float64]
+Column = Sequence[float] | Numbers
 
 
-def medians(columns: Sequence[Sequence[float]], seed: int) -> tuple[Numbers, ...]:
+def medians(columns: Sequence[Column], seed: int) -> tuple[Numbers, ...]:
     """``RESAMPLES`` medians of each column.
 
     Columns of one length are rounds that were timed in turns, and are drawn together: what disturbed a round disturbed
@@ -38,6 +39,6 @@ def interval(samples: Numbers) -> tuple[float, float]:
     return float(low), float(high)
 
 
-def median_interval(rounds_ms: Sequence[float], seed: int = 0) -> tuple[float, float]:
+def median_interval(rounds_ms: Column, seed: int = 0) -> tuple[float, float]:
     """95 % interval of a median, in the unit of the rounds."""
     return interval(medians([rounds_ms], seed)[0])

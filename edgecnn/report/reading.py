@@ -1,12 +1,13 @@
-"""What a row's manifest says of its answers, as far as reports and comparisons read it."""
+"""Runs as they are read: files that are whole, and the parts of a row's manifest that say what it is and is worth."""
 
-from typing import Any
+import math
+from pathlib import Path
+from typing import Annotated, Any
 
 import msgspec
 
-from edgecnn.bench.record import Row, Run
+from edgecnn.bench.record import Row, Run, read_run
 from edgecnn.errors import InputError
-from edgecnn.verify.statistics import share_interval
 
 
 class Images(msgspec.Struct, frozen=True):
@@ -30,7 +31,7 @@ class Stage(msgspec.Struct, frozen=True):
 class Evidence(msgspec.Struct, frozen=True):
     """The last check of an artifact. ``top1`` and ``top1_reference`` are 0..1, and None without labels."""
 
-    n: int
+    n: Annotated[int, msgspec.Meta(ge=1)]
     agreement: float
     verdict: str
     reference: str
@@ -122,53 +123,23 @@ def manifest_of(row: Row) -> Manifest | None:
         raise InputError(f"row {row.name!r}: {error} in its manifest; measure again with this version") from error
 
 
-TOP1, AGREEMENT = "top-1", "agreement"
+def open_run(path: Path) -> Run:
+    """A run from a file, with everything that reports and comparisons take for granted checked.
 
-
-class Quality(msgspec.Struct, frozen=True):
-    """How good a row's answers are.
-
-    Args:
-        measure: ``top-1`` where there are labels, else ``agreement`` with the reference.
-        value: 0..1.
-        ci95: of top-1 by the paired interval of its drop, of agreement by Wilson's; None for the reference itself.
-        drop_pp: of top-1 against the reference, percentage points; ``drop_ci95_pp`` is its paired interval.
+    Raises:
+        InputError: it is no run, or contradicts itself.
     """
-
-    measure: str
-    value: float
-    ci95: tuple[float, float] | None
-    n: int
-    images: Images
-    drop_pp: float | None = None
-    drop_ci95_pp: tuple[float, float] | None = None
-
-
-def quality(row: Row, run: Run) -> Quality | None:
-    """Of an artifact by its own evidence; of eager PyTorch as the reference of the artifacts of its model."""
-    manifest = manifest_of(row)
-    if manifest is not None:
-        return _of_artifact(manifest.evidence)
-    if row.kind != "eager":
-        return None  # nobody checked what torch.compile answers
-    found = {}
-    for other in run.rows:
-        evidence = getattr(manifest_of(other), "evidence", None) if other.model == row.model else None
-        if evidence and evidence.reference == "eager" and evidence.top1_reference is not None:
-            found[evidence.images.sha256, evidence.top1_reference] = evidence
-    if len(found) != 1:
-        return None
-    (evidence,) = found.values()
-    return Quality(TOP1, evidence.top1_reference, None, evidence.n, evidence.images)
-
-
-def _of_artifact(evidence: Evidence) -> Quality:
-    if evidence.top1 is None or evidence.top1_reference is None or evidence.drop_ci95_pp is None:
-        interval = share_interval(evidence.agreement, evidence.n)
-        return Quality(AGREEMENT, evidence.agreement, interval, evidence.n, evidence.images)
-    low, high = evidence.drop_ci95_pp
-    interval = (evidence.top1_reference - high / 100, evidence.top1_reference - low / 100)
-    return Quality(TOP1, evidence.top1, interval, evidence.n, evidence.images, evidence.drop_pp, evidence.drop_ci95_pp)
+    run = read_run(path)
+    names = [row.name for row in run.rows]
+    if not names:
+        raise InputError(f"{path}: has no rows; measure again")
+    for row in run.rows:
+        if names.count(row.name) > 1:
+            raise InputError(f"{path}: has two rows {row.name!r}; names are unique in a run")
+        if row.times is not None and not (row.times.rounds_ms and all(0 < ms < math.inf for ms in row.times.rounds_ms)):
+            raise InputError(f"{path}: row {row.name!r} has no rounds, or one that took no time; measure again")
+        manifest_of(row)
+    return run
 
 
 def flat(facts: dict[str, Any], prefix: str = "") -> dict[str, str]:
