@@ -1,5 +1,6 @@
 """Intervals of medians, by resampling rounds (Efron and Tibshirani 1993, An Introduction to the Bootstrap)."""
 
+import functools
 from collections.abc import Sequence
 
 import numpy as np
@@ -39,6 +40,7 @@ def interval(samples: Numbers) -> tuple[float, float]:
     return float(low), float(high)
 
 
-def median_interval(rounds_ms: Column, seed: int = 0) -> tuple[float, float]:
+@functools.lru_cache(maxsize=256)
+def median_interval(rounds_ms: tuple[float, ...], seed: int = 0) -> tuple[float, float]:
     """95 % interval of a median, in the unit of the rounds."""
     return interval(medians([rounds_ms], seed)[0])

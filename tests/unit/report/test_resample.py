@@ -24,7 +24,7 @@ def test_the_interval_covers_the_median() -> None:
     random = np.random.default_rng(1)
     covered = 0
     for _ in range(60):
-        low, high = median_interval(random.exponential(1, 80))
+        low, high = median_interval(tuple(random.exponential(1, 80)))
         covered += low <= np.log(2) <= high
     assert covered >= 51
 
