@@ -72,9 +72,10 @@ def _main_precision(row: Row) -> str:
 def accuracy_against_latency(run: Run, width: int) -> tuple[str, str]:
     """The chart and what it says in words; both empty where no row has both.
 
-    Horizontal bars are 95 % intervals of the median, vertical ones of the accuracy.
+    Horizontal bars are 95 % intervals of the median, vertical ones of the accuracy. Shares of different images, or of
+    different things, do not stand on one axis: the commonest are drawn, and the words say which rows are not.
     """
-    points = []
+    points: list[Spec] = []
     for number, row in enumerate(run.rows, 1):
         found = quality(row, run)
         if row.times is None or found is None:
@@ -84,7 +85,8 @@ def accuracy_against_latency(run: Run, width: int) -> tuple[str, str]:
         points.append(
             {
                 "number": str(number),
-                "measure": found.measure,
+                "axis": f"{found.measure} on {found.n:,} images of {found.images.name}",
+                "group": [found.measure, found.images.sha256],
                 "ms": row.times.p50_ms,
                 "low": low,
                 "high": high,
@@ -96,11 +98,11 @@ def accuracy_against_latency(run: Run, width: int) -> tuple[str, str]:
                 f" {ms(row.times.p50_ms)} ms [{ms(low)}, {ms(high)}]",
             }
         )
-    measures = [str(point["measure"]) for point in points]
     if not points:
         return "", ""
-    measure = max(sorted(set(measures)), key=measures.count)
-    points = [point for point in points if point["measure"] == measure]
+    groups = [point["group"] for point in points]
+    points = [point for point in points if point["group"] == max(groups, key=groups.count)]
+    measure, drawn = points[0]["group"][0], {point["number"] for point in points}
     x: Spec = {"field": "ms", "type": "quantitative", "title": "median latency, ms", **_latency_axis(points)}
     y: Spec = {
         "field": "percent",
@@ -125,7 +127,9 @@ def accuracy_against_latency(run: Run, width: int) -> tuple[str, str]:
             },
         ],
     }
-    words = f"{measure} against median latency. " + ". ".join(str(point["says"]) for point in points) + "."
+    absent = [row.name for number, row in enumerate(run.rows, 1) if str(number) not in drawn]
+    words = f"{points[0]['axis']} against median latency. {'. '.join(point['says'] for point in points)}."
+    words += f" Not drawn: {', '.join(absent)}." if absent else ""
     return draw(spec, width, 300), words
 
 

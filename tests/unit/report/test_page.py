@@ -67,3 +67,11 @@ def test_three_runs_stand_in_their_order() -> None:
     places = [page.index(f"run {index}</h1>") for index in range(3)]
     assert places == sorted(places)
     assert "What changed" not in page
+
+
+def test_a_run_in_which_nothing_worked_is_still_a_page() -> None:
+    nothing = made_up_run(rows={made.name: None for made in made_up_run().rows[:-1]}, verdict="")
+    page = render([("run.json", nothing)])
+    assert "Nothing could be timed.</h1>" in page
+    assert "no NVIDIA driver (libcuda.so.1)" in page
+    assert "<svg" not in page
