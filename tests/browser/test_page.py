@@ -105,6 +105,17 @@ def test_sorting_goes_by_value(viewer: Viewer, page: Path) -> None:
     assert head(viewer, "p50").get_attribute("aria-sort") is None
 
 
+def test_signs_and_digits_are_part_of_a_value(viewer: Viewer, saved: Save) -> None:
+    """-0.25 is less than -0.1, and 0.35 less than 0.4, which letter by letter they are not."""
+    top1 = {"small-openvino-int8": 0.943, "small-onnxruntime-int8": 0.9385, "small-onnx-fp32": 0.938}
+    made = {name: row(name, 1.0, manifest=manifest(value)) for name, value in top1.items()}
+    made["small-onnx-int8"] = row("small-onnx-int8", 1.0, manifest=manifest(0.9445))
+    viewer.show(saved(render([("run.json", made_up_run(rows=made))])))
+    head(viewer, "Drop").find_element(By.TAG_NAME, "button").click()
+    order = ["small-onnx-int8", "small-openvino-int8", "small-onnxruntime-int8", "small-onnx-fp32"]
+    assert names(viewer)[:4] == order
+
+
 def test_dark_and_light(viewer: Viewer, page: Path) -> None:
     def colours() -> tuple[str, str]:
         svg = viewer.driver.find_element(By.CSS_SELECTOR, "figure .wide svg text")

@@ -41,6 +41,9 @@ def test_the_tail_is_not_cut_off() -> None:
     assert slowest == 124.8
     assert "eager: p50 10." in words
     assert "slowest 124.8 ms of 150 calls" in words
+    for timed in run.rows[:-1]:
+        assert f" {timed.name}</text>" in svg
+        assert f"{timed.name}: p50" in words
     bars = [float(x) for x in re.findall(r' d="M([\d.]+),', svg)]
     assert WIDE - 12 < max(bars) < WIDE
 
