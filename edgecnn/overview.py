@@ -33,6 +33,7 @@ EXTRAS: dict[str, tuple[str, tuple[tuple[str, str], ...]]] = {
         "ImageNet weights of efficientnet_lite0",
         ((LITE0_PACKAGE.module, LITE0_PACKAGE.distribution),),
     ),
+    "report": ("draw runs as a page", (("jinja2", "jinja2"), ("vl_convert", "vl-convert-python"))),
 }
 
 

@@ -11,6 +11,7 @@ from edgecnn import __version__
 from tests.conftest import Command
 
 HEAVY = ["torch", "onnx", "onnxruntime", "openvino", "onnxscript", "safetensors", "requests", "pooch"]
+HEAVY += ["jinja2", "vl_convert"]
 LIMIT_S = 0.5
 
 IMPORTED = f"""
@@ -44,6 +45,8 @@ def _children_s() -> float:
         ["inspect", "--help"],
         ["analyze", "--help"],
         ["predict", "--help"],
+        ["report", "--help"],
+        ["compare", "--help"],
         ["--version"],
         ["list", "--json"],
         ["doctor", "--json"],
@@ -63,6 +66,6 @@ def test_version(command: Command) -> None:
 def test_help_names_every_command(command: Command) -> None:
     answer = command("--help")
     assert (answer.code, answer.err) == (0, "")
-    for name in ("list", "export", "verify", "inspect", "analyze", "predict", "train", "doctor"):
+    for name in ("list", "export", "verify", "inspect", "analyze", "predict", "report", "compare", "train", "doctor"):
         assert name in answer.out
     assert command() == answer  # as does the bare command

@@ -1,0 +1,120 @@
+"""One HTML page that needs nothing but itself. Jinja escapes every text; the browser is told to run nothing else."""
+
+import base64
+import hashlib
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import msgspec
+from jinja2 import Environment, FileSystemLoader, StrictUndefined
+from markupsafe import Markup
+
+from edgecnn.bench.record import Row, Run
+from edgecnn.errors import InputError
+from edgecnn.names import __version__
+from edgecnn.report.charts import NARROW, PRECISIONS, WIDE, accuracy_against_latency, distributions, layer_bars
+from edgecnn.report.columns import COLUMNS, cells, headline, ms
+from edgecnn.report.difference import Difference, difference
+from edgecnn.report.reading import flat, manifest_of
+
+TEMPLATE = Path(__file__).parent / "template"
+NOTHING = "default-src 'none'; base-uri 'none'; form-action 'none'"
+
+
+def render(runs: Sequence[tuple[str, Run]]) -> str:
+    """The page of one or more runs, each with the name of its file. The same runs give the same bytes.
+
+    Of two runs the first is the older: the page begins with the other, and says what changed.
+
+    Raises:
+        InputError: a row's manifest is not what an export writes.
+    """
+    environment = Environment(
+        loader=FileSystemLoader(TEMPLATE),
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    environment.filters |= {"ms": ms, "flat": flat, "breakable": _breakable}
+    style, script = ((TEMPLATE / name).read_text("utf-8") for name in ("page.css", "page.js"))
+    changed, not_comparable = _changes(runs)
+    parts = [_run(index, name, run) for index, (name, run) in enumerate(runs)]
+    return environment.get_template("page.html.j2").render(
+        policy=f"{NOTHING}; style-src {_hash(style)}; script-src {_hash(script)}",
+        style=Markup(style),  # noqa: S704 - a file of this package
+        script=Markup(script),  # noqa: S704 - a file of this package
+        version=__version__,
+        columns=COLUMNS,
+        runs=list(reversed(parts)) if len(parts) == 2 else parts,
+        changed=changed,
+        not_comparable=not_comparable,
+    )
+
+
+def _breakable(name: str) -> Markup:
+    """A name that may be broken after its underscores."""
+    return Markup("_<wbr>").join(name.split("_"))
+
+
+def _hash(text: str) -> str:
+    """A source that the policy allows: this very text."""
+    return f"'sha256-{base64.b64encode(hashlib.sha256(text.encode()).digest()).decode()}'"
+
+
+def _changes(runs: Sequence[tuple[str, Run]]) -> tuple[Difference | None, str]:
+    if len(runs) != 2:
+        return None, ""
+    try:
+        return difference(runs[0][1], runs[1][1]), ""
+    except InputError as obstacle:
+        return None, str(obstacle)
+
+
+def _run(index: int, name: str, run: Run) -> dict[str, Any]:
+    scatter, spread = (
+        {"wide": _svg(wide), "narrow": _svg(chart(run, NARROW)[0]), "words": words}
+        for chart in (accuracy_against_latency, distributions)
+        for wide, words in [chart(run, WIDE)]
+    )
+    used = {layer.precision for row in run.rows for layer in row.layers} | {
+        precision for row in run.rows for precision in (row.executed or {row.precision: 1})
+    }
+    return {
+        "id": f"run{index}",
+        "file": name,
+        "run": run,
+        "headline": headline(run),
+        "scatter": scatter,
+        "spread": spread,
+        "legend": [precision for precision in PRECISIONS if precision in used]
+        + (["other"] if used - {*PRECISIONS} else []),
+        "rows": [_row(f"run{index}-row{number}", row, run) for number, row in enumerate(run.rows, 1)],
+        "json": _json(run),
+    }
+
+
+def _row(identity: str, row: Row, run: Run) -> dict[str, Any]:
+    bars, words = layer_bars(row.layers)
+    return {
+        "id": identity,
+        "row": row,
+        "cells": cells(row, run),
+        "manifest": manifest_of(row),
+        "bars": _svg(bars),
+        "words": words,
+        "layers": sorted(row.layers, key=lambda layer: -layer.ms),
+    }
+
+
+def _svg(text: str) -> Markup:
+    return Markup(text)  # noqa: S704 - Vega escapes the data that it draws, and a test shows it hostile names
+
+
+def _json(run: Run) -> Markup:
+    """The run's document for a data block: nothing in it can end the block or open a comment."""
+    text = msgspec.json.encode(run).decode()
+    for sign in "<>&":
+        text = text.replace(sign, f"\\u{ord(sign):04x}")
+    return Markup(text)  # noqa: S704 - no sign is left that HTML knows

@@ -1,0 +1,93 @@
+"""What a chart draws, read back from its SVG; how it looks is seen in the browser's tests."""
+
+import re
+
+import msgspec
+import pytest
+
+from edgecnn.bench.record import LayerTime
+from edgecnn.report.charts import LAYERS, NARROW, WIDE, accuracy_against_latency, colour, distributions, layer_bars
+from tests.made_up import layers, made_up_run, manifest, row
+
+HOSTILE = '</svg><script>alert(1)</script>"datum.value'
+
+
+def test_every_row_with_both_is_a_point_with_its_intervals() -> None:
+    svg, words = accuracy_against_latency(made_up_run(), WIDE)
+    assert len(re.findall(r"aria-roledescription=\"point\"", svg)) == 4
+    assert "small-openvino-int8: 94.30 % [94.00, 94.60], 1." in words
+    assert words.endswith("Not drawn: small-tensorrt-int8.")
+
+
+def test_agreement_and_top1_do_not_share_an_axis() -> None:
+    unlabelled = row("small-onnx-fp32", 9.7, manifest=manifest(top1=None))
+    _, words = accuracy_against_latency(made_up_run(rows={"small-onnx-fp32": unlabelled}), WIDE)
+    assert words.startswith("top-1 on 1,000 images of made-up-1000 against")
+    assert words.endswith("Not drawn: small-onnx-fp32, small-tensorrt-int8.")
+
+
+def test_accuracy_on_different_images_does_not_share_an_axis() -> None:
+    other = manifest()
+    other["evidence"]["images"] = {"name": "others", "sha256": "8" * 64}
+    run = made_up_run(rows={"small-onnx-fp32": row("small-onnx-fp32", 9.7, manifest=other, model="other")})
+    assert "Not drawn: small-onnx-fp32" in accuracy_against_latency(run, WIDE)[1]
+
+
+def test_the_tail_is_not_cut_off() -> None:
+    """The slowest call of all is a bar of its own at the right end."""
+    run = made_up_run()
+    svg, words = distributions(run, WIDE)
+    slowest = max(run.rows[0].times.rounds_ms)  # type: ignore[union-attr]
+    assert slowest == 124.8
+    assert "eager: p50 10." in words
+    assert "slowest 124.8 ms of 150 calls" in words
+    for timed in run.rows[:-1]:
+        assert f" {timed.name}</text>" in svg
+        assert f"{timed.name}: p50" in words
+    bars = [float(x) for x in re.findall(r' d="M([\d.]+),', svg)]
+    assert WIDE - 12 < max(bars) < WIDE
+
+
+def test_every_call_is_in_some_bar() -> None:
+    """A row of two calls is two bars, however far apart."""
+    times = msgspec.structs.replace(row("eager", 1.0).times, rounds_ms=(1.0, 1000.0), n=2)  # type: ignore[type-var]
+    run = made_up_run(rows={made.name: None for made in made_up_run().rows} | {"eager": row("eager", 1.0, times=times)})
+    svg, _ = distributions(run, WIDE)
+    assert svg.count(f'fill="{colour("fp32")}"') == 2
+
+
+def test_the_costliest_layers_and_the_rest() -> None:
+    found = layers(3.0, count=LAYERS + 6)
+    svg, words = layer_bars(found)
+    assert len(re.findall(r"aria-roledescription=\"bar\"", svg)) == LAYERS + 1
+    assert "6 others together" in svg
+    assert words.startswith(f"Time of {LAYERS + 6} kernels. features.0.0 Convolution int8: ")
+
+
+def test_kernels_without_a_module_are_named_by_their_kind() -> None:
+    svg, _ = layer_bars([LayerTime("", "Reorder", "fp32", 0.1, 1.0)])
+    assert ">Reorder</text>" in svg
+
+
+def test_nothing_to_draw_is_nothing() -> None:
+    empty = made_up_run(rows={made.name: None for made in made_up_run().rows[:-1]})
+    assert accuracy_against_latency(empty, WIDE) == distributions(empty, WIDE) == layer_bars([]) == ("", "")
+
+
+@pytest.mark.parametrize("width", [WIDE, NARROW])
+def test_names_are_data(width: int) -> None:
+    hostile = msgspec.structs.replace(made_up_run().rows[0], name=HOSTILE)
+    run = made_up_run(rows={"eager": hostile})
+    for svg, _ in (
+        accuracy_against_latency(run, width),
+        distributions(run, width),
+        layer_bars([LayerTime(HOSTILE, HOSTILE, HOSTILE, 1.0, 1.0)]),
+    ):
+        assert "<script" not in svg
+        assert svg.count("</svg>") == 1
+        assert "&lt;/svg&gt;" in svg
+        assert "http" not in svg.replace("http://www.w3.org/", "")
+
+
+def test_unknown_precisions_have_a_colour() -> None:
+    assert (colour("int8"), colour("fp8"), colour('"/>')) == ("var(--int8)", "var(--other)", "var(--other)")

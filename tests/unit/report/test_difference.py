@@ -1,0 +1,130 @@
+"""A 10 % slow-down is detected, 0 % is not, whatever the machine did meanwhile."""
+
+import msgspec
+import pytest
+
+from edgecnn.bench.record import Run
+from edgecnn.errors import InputError
+from edgecnn.report.difference import Change, Difference, difference
+from tests.made_up import MACHINE, SETTINGS, made_up_run, manifest, row
+
+INT8 = "small-openvino-int8"
+OLD = made_up_run()
+
+
+def changes(found: Difference) -> dict[str, Change]:
+    return {change.name: change for change in found.changes}
+
+
+def slowdown(old: Run, new: Run, name: str) -> tuple[float, float, float]:
+    measured = changes(difference(old, new))[name].slowdown_percent
+    assert measured is not None
+    assert measured.ci95 is not None
+    return (measured.value, *measured.ci95)
+
+
+@pytest.mark.parametrize("machine", [1.0, 1.3, 0.8])
+@pytest.mark.parametrize("percent", [0, 10, -10])
+def test_ratios_know_what_the_machine_did(machine: float, percent: int) -> None:
+    new = made_up_run({INT8: 1 + percent / 100}, seed=1, machine=machine)
+    value, low, high = slowdown(OLD, new, INT8)
+    assert low <= value <= high
+    assert low <= percent <= high
+    assert (low > 0, high < 0) == (percent > 0, percent < 0)
+    assert high - low < 6
+
+
+def test_the_anchors_own_change_is_the_machines() -> None:
+    found = difference(OLD, made_up_run(seed=1, machine=1.3))
+    assert found.anchor == "eager"
+    assert changes(found)["eager"].anchor
+    assert slowdown(OLD, made_up_run(seed=1, machine=1.3), "eager")[0] == pytest.approx(30, abs=3)
+
+
+def test_the_anchor_is_the_first_row_that_is_the_same_thing() -> None:
+    upgraded = row("eager", 8.0, seed=4, runtime="torch 2.0")
+    found = difference(OLD, made_up_run(seed=1, rows={"eager": upgraded}))
+    assert found.anchor == INT8
+    assert "runtime: torch 1.0, then torch 2.0" in changes(found)["eager"].notes
+    rebuilt = row(INT8, 1.1, seed=5, manifest=manifest(content="new"))
+    assert difference(OLD, made_up_run(seed=1, rows={"eager": upgraded, INT8: rebuilt})).anchor not in ("eager", INT8)
+
+
+def test_a_row_alone_is_compared_by_plain_times() -> None:
+    others = dict.fromkeys([made.name for made in OLD.rows if made.name != INT8])
+    old, new = made_up_run(rows=others), made_up_run({INT8: 1.1}, seed=1, rows=others)
+    assert difference(old, new).anchor == ""
+    assert slowdown(old, new, INT8)[0] == pytest.approx(10, abs=3)
+
+
+def test_rows_that_come_and_go_are_named() -> None:
+    new = made_up_run(rows={INT8: None, "small-openvino-fp32": row("small-openvino-fp32", 3.0)})
+    found = changes(difference(OLD, new))
+    assert (found[INT8].here, found[INT8].lost) == ("missing", ("the row is gone",))
+    assert (found["small-openvino-fp32"].here, found["small-openvino-fp32"].lost) == ("added", ())
+
+
+def test_a_row_that_fails_now_has_lost_its_figures() -> None:
+    failed = row(INT8, 1.1, status="out of memory", times=None)
+    change = changes(difference(OLD, made_up_run(rows={INT8: failed})))[INT8]
+    assert change.lost == ("it worked, now: out of memory",)
+    assert change.slowdown_percent is None
+
+
+@pytest.mark.parametrize(
+    ("new", "says"),
+    [
+        (made_up_run(machine_is={**MACHINE, "cpu": {**MACHINE["cpu"], "model": "Other"}}), "cpu.model is Made-up CPU"),
+        (made_up_run(settings=msgspec.structs.replace(SETTINGS, threads=1)), "threads is 2 and 1"),
+        (made_up_run(settings=msgspec.structs.replace(SETTINGS, batch=8)), "batch is 1 and 8"),
+        (made_up_run(settings=msgspec.structs.replace(SETTINGS, mode="throughput")), "mode is latency and throughput"),
+        (made_up_run(rows={INT8: row(INT8, 1.1, model="large")}), f"row '{INT8}' is small in one run and large"),
+        (
+            made_up_run(rows=dict.fromkeys([made.name for made in OLD.rows]) | {"a-b-c": row("a-b-c", 1)}),
+            "no row is in",
+        ),
+    ],
+    ids=["machine", "threads", "batch", "mode", "model", "no row"],
+)
+def test_runs_that_say_nothing_of_each_other_are_refused(new: Run, says: str) -> None:
+    with pytest.raises(InputError, match=says):
+        difference(OLD, new)
+
+
+def test_clocks_and_load_only_make_noise() -> None:
+    new = made_up_run(machine_is={**MACHINE, "clocks_mhz": {"before": 2000, "after": 1900}, "load": {"before": 3}})
+    assert difference(OLD, new).changes
+
+
+def test_throughput_is_of_whole_runs_and_has_no_interval() -> None:
+    settings = msgspec.structs.replace(SETTINGS, mode="throughput")
+    old = made_up_run(settings=settings)
+    new = made_up_run(settings=settings, rows={INT8: row(INT8, 1.1, images_per_s=old.rows[1].images_per_s / 1.25)})  # type: ignore[operator]
+    measured = changes(difference(old, new))[INT8].slowdown_percent
+    assert measured is not None
+    assert measured.value == pytest.approx(25)
+    assert measured.ci95 is None
+
+
+def test_the_loss_is_of_the_same_images() -> None:
+    worse = row(INT8, 1.1, manifest=manifest(top1=0.933, content="new"))
+    drop = changes(difference(OLD, made_up_run(rows={INT8: worse})))[INT8].drop_pp
+    assert drop is not None
+    assert drop.value == 1.0
+    assert drop.ci95 == pytest.approx((1 - 0.3 * 2**0.5, 1 + 0.3 * 2**0.5))
+    other = manifest(content="new")
+    other["evidence"]["images"] = {"name": "others", "sha256": "8" * 64}
+    change = changes(difference(OLD, made_up_run(rows={INT8: row(INT8, 1.1, manifest=other)})))[INT8]
+    assert change.drop_pp is None
+    assert change.lost == ("answers cannot be compared: top-1 on made-up-1000, then top-1 on others",)
+
+
+def test_the_same_bits_lose_nothing() -> None:
+    drop = changes(difference(OLD, made_up_run(seed=1)))[INT8].drop_pp
+    assert drop is not None
+    assert (drop.value, drop.ci95) == (0.0, (0.0, 0.0))
+
+
+def test_a_rejection_is_a_loss() -> None:
+    rejected = row(INT8, 1.1, manifest=manifest(content="new", status="rejected"))
+    assert changes(difference(OLD, made_up_run(rows={INT8: rejected})))[INT8].lost == ("its own gate rejects it",)

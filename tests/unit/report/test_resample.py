@@ -1,0 +1,44 @@
+import numpy as np
+import pytest
+
+from edgecnn.report import resample
+from edgecnn.report.resample import interval, median_interval, medians
+
+
+def test_rows_of_one_length_are_drawn_together() -> None:
+    """So that a ratio knows nothing of what disturbed both."""
+    load = np.random.default_rng(0).uniform(1, 3, 200)
+    low, high = interval(np.divide(*medians([1.1 * load, load], seed=0)))
+    assert high - low < 1e-9
+    assert low == pytest.approx(1.1)
+
+
+def test_rows_of_two_lengths_are_drawn_apart() -> None:
+    load = np.random.default_rng(0).uniform(1, 3, 200)
+    low, high = interval(np.divide(*medians([1.1 * load, load[:-1]], seed=0)))
+    assert high - low > 0.1
+
+
+def test_the_interval_covers_the_median() -> None:
+    """19 of 20 times; 60 trials leave room for chance, and none for a wrong level."""
+    random = np.random.default_rng(1)
+    covered = 0
+    for _ in range(60):
+        low, high = median_interval(tuple(random.exponential(1, 80)))
+        covered += low <= np.log(2) <= high
+    assert covered >= 51
+
+
+def test_memory_is_bounded_and_changes_nothing_of_one_draw(monkeypatch: pytest.MonkeyPatch) -> None:
+    rounds = np.random.default_rng(2).exponential(1, 100)
+    whole = medians([rounds], seed=3)[0]
+    monkeypatch.setattr(resample, "BLOCK", 1000)
+    parts = medians([rounds], seed=3)[0]
+    assert len(parts) == resample.RESAMPLES
+    assert (parts == whole).all()
+
+
+def test_a_seed_decides() -> None:
+    rounds = [1.0, 2.0, 3.0, 4.0, 5.0]
+    assert (medians([rounds], 1)[0] == medians([rounds], 1)[0]).all()
+    assert (medians([rounds], 1)[0] != medians([rounds], 2)[0]).any()
