@@ -7,4 +7,4 @@ OUTPUT = "logits"
 BATCH = "N"  # the batch dimension, where it is dynamic
 PRECISIONS = ("fp32", "fp16", "int8")
 SYNTHETIC = "synthetic"  # the calibration set that is made from the network alone
-EFFORTS = ("fast", "balanced")
+EFFORTS = FAST, BALANCED, BEST = ("fast", "balanced", "best")  # how far INT8 climbs

@@ -15,6 +15,7 @@ import numpy as np
 from msgspec import structs
 
 from edgecnn.artifact import MANIFEST, NOT_GATED, REJECTED, Artifact, load_artifact, mark, publish, reserve, write_whole
+from edgecnn.bench.tables import table_timer
 from edgecnn.data.images import read_picture
 from edgecnn.data.preprocess import preprocess
 from edgecnn.data.sets import ImageSet, load_set
@@ -36,7 +37,9 @@ if TYPE_CHECKING:
     from torch import nn
 
     from edgecnn.graph.graph import Graph
-    from edgecnn.quant.ladder import Climbed, Rung
+    from edgecnn.quant.ladder import Climbed
+    from edgecnn.quant.rungs import Rung
+    from edgecnn.quant.table import QuantizerTable
 
 
 @dataclass(frozen=True)
@@ -80,7 +83,7 @@ class Exported:
             "evidence": manifest["evidence"],
             "remark": self.remark,
             "advice": self.artifact.advice,
-            "ladder": [rung.as_json() | {"elapsed_s": round(rung.elapsed_s, 3)} for rung in self.rungs],
+            "ladder": [rung.timed_json() for rung in self.rungs],
         }
 
 
@@ -133,12 +136,12 @@ def export(request: ExportRequest, progress: Progress | None = None) -> Exported
             how = planned.data.preprocess
             folded = fold(loaded.model)
             graph = _described(to_onnx(folded, 3, how.height, how.width), planned, labels)
-        climbed = None if calibration is None else _climbed(graph, calibration, planned, progress)
-        quantized = None if climbed is None else _quantized(climbed, planned)
+        interface = Interface(planned.batch, 3, how.height, how.width, len(labels))
+        climbed = None if calibration is None else _climbed(graph, calibration, planned, interface, progress)
+        quantized = None if climbed is None else _quantized(climbed.graph, climbed.table, planned)
         lowered = _lowered(graph if quantized is None else quantized, planned)
         with progress.stage(f"build for {planned.target.name}"):
             built = planned.target.build(with_batch(lowered, planned.batch))
-            interface = Interface(planned.batch, 3, how.height, how.width, len(labels))
             session, executed = _open_built(planned.target, built, interface)
             advice = planned.target.advise(built, with_batch(graph, planned.batch)) if climbed is not None else None
         with progress.stage("check", len(judging)):
@@ -304,18 +307,25 @@ def _described(graph: "Graph", planned: Plan, labels: list[str]) -> "Graph":
     )
 
 
-def _climbed(graph: "Graph", calibration: ImageSet, planned: Plan, progress: Progress) -> "Climbed":
+def _climbed(
+    graph: "Graph", calibration: ImageSet, planned: Plan, interface: Interface, progress: Progress
+) -> "Climbed":
     from edgecnn.graph.graph import with_metadata
     from edgecnn.quant.cache import cache_key, pack, unpack
     from edgecnn.quant.ladder import climb
 
     how, profile, cache = planned.data.preprocess, planned.target.profile, planned.calib_cache
-    key = cache_key(graph, calibration, how, planned.effort, profile.name)
+    max_drop_pp = planned.gate.max_drop_pp
+    key = cache_key(graph, calibration, how, planned.effort, profile.name, max_drop_pp)
     if cache is not None and cache.exists():
         climbed = unpack(cache.read_bytes(), key, cache)
         described = {entry.key: entry.value for entry in graph.model.metadata_props}
         return replace(climbed, graph=with_metadata(climbed.graph, described))
-    climbed = climb(graph, calibration, how, planned.effort, profile, progress)
+    timer = None
+    if not planned.target.absence:
+        (image,) = calibration.take(lambda position: position == 0).batches(how, 1)
+        timer = table_timer(planned.target, interface, image, lambda found, table: _quantized(found, table, planned))
+    climbed = climb(graph, calibration, how, planned.effort, profile, progress, timer, max_drop_pp)
     if cache is not None:
         write_whole(cache, pack(climbed, key))
     return climbed
@@ -332,13 +342,14 @@ def _lowered(graph: "Graph", planned: Plan) -> "Graph":
     return fp16_weights(graph) if planned.precision == "fp16" else graph
 
 
-def _quantized(climbed: "Climbed", planned: Plan) -> "Graph":
+def _quantized(graph: "Graph", table: "QuantizerTable", planned: Plan) -> "Graph":
+    """As the target's runtime takes it."""
     from edgecnn.quant.lower.qdq import lower
     from edgecnn.quant.lower.raised import raise_linear_tensors
     from edgecnn.quant.lower.shift import absorb_zero_points
 
     profile = planned.target.profile
-    lowered = lower(climbed.graph, climbed.table, profile)
+    lowered = lower(graph, table, profile)
     if profile.symmetric:
         return absorb_zero_points(lowered)
     return raise_linear_tensors(lowered) if profile.raised else lowered

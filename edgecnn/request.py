@@ -9,7 +9,7 @@ from msgspec.structs import replace
 from edgecnn.errors import StorageError, UnavailableError, UsageError, unknown_name
 from edgecnn.models.registry import ModelSpec, find_model
 from edgecnn.models.sources import sources
-from edgecnn.names import EFFORTS
+from edgecnn.names import BALANCED, BEST, EFFORTS
 from edgecnn.recipe import Data, Gate, load_recipe
 from edgecnn.targets.base import Options, Target
 from edgecnn.targets.registry import find_target
@@ -32,7 +32,7 @@ class ExportRequest:
         calib: folder, CSV file or set to calibrate INT8 on; ``synthetic`` makes images from the network's batch norms.
         calib_cache: file that keeps what INT8 calibration found, and gives it back to an export of the same inputs.
         max_drop_pp: largest loss of top-1, percentage points.
-        effort: of INT8, ``fast`` or ``balanced`` (the default): how far the ladder is climbed.
+        effort: of INT8, ``fast``, ``balanced`` (the default) or ``best``: how far the ladder is climbed.
         flavour: of TensorRT: ``auto``, ``tensorrt``, ``tensorrt-rtx`` or ``bundle``.
         gpu_arch: GPU architectures that a TensorRT-RTX engine is for, such as ``sm86``; none is portable.
     """
@@ -112,6 +112,11 @@ def plan(request: ExportRequest) -> Plan:
     calibration = data.calibration if request.calib is None else request.calib
     require_packages()
     target = target.configured(Options(request.flavour, request.gpu_arch))
+    if request.effort == BEST and target.absence:
+        raise UnavailableError(
+            f"--effort best times layers on the device, and {target.name} cannot run here: {target.absence};"
+            f" use --effort {BALANCED}"
+        )
     return Plan(
         spec=spec,
         target=target,
@@ -122,7 +127,7 @@ def plan(request: ExportRequest) -> Plan:
         calib_cache=request.calib_cache,
         num_classes=request.num_classes,
         batch=request.batch,
-        effort=request.effort or EFFORTS[-1],
+        effort=request.effort or BALANCED,
         gate=gate,
         gated=source != "random",
         out=request.out or Path(f"{spec.name}-{target.name}-{request.precision}"),

@@ -35,7 +35,7 @@ def export(
     dynamic_batch: Annotated[bool, typer.Option("--dynamic-batch", help="Any number of images per inference.")] = False,
     max_drop: MaxDrop = None,
     effort: Annotated[
-        str | None, typer.Option(help="How far INT8 climbs: fast, or balanced unless told.", metavar="E")
+        str | None, typer.Option(help="How far INT8 climbs: fast, best, or balanced unless told.", metavar="E")
     ] = None,
     flavour: Annotated[
         str | None, typer.Option(help="Of TensorRT: auto (the default), tensorrt, tensorrt-rtx or bundle.", metavar="F")

@@ -9,7 +9,7 @@ from edgecnn.verify.policy import Verdict
 from edgecnn.verify.stages import Verification
 
 if TYPE_CHECKING:
-    from edgecnn.quant.ladder import Rung
+    from edgecnn.quant.rungs import Rung, Slowdown
 
 COLOURS = {Verdict.PASS: "green", Verdict.FAIL: "red", Verdict.INCONCLUSIVE: "yellow"}
 
@@ -45,20 +45,29 @@ def _size(manifest: dict[str, Any], role: str) -> int:
 
 def print_rungs(rungs: "tuple[Rung, ...]") -> None:
     """What each rung of the ladder gained on the images held out of calibration."""
-    table = table_of("rung", "n|", "agreement|", "SQNR dB|", "KL|", "ranges", "float|", "seconds|", "")
+    labelled = rungs[0].top1 is not None
+    columns = ["rung", "n|", "agreement|", *(["top-1|"] if labelled else []), "SQNR dB|", "KL|", "ranges", "float|"]
+    table = table_of(*columns, "takes", "seconds|", "")
     for rung in rungs:
         table.add_row(
             rung.name,
             str(rung.n),
             f"{rung.agreement:.4f}",
+            *([f"{rung.top1:.4f}"] if labelled else []),
             f"{rung.sqnr_db:.1f}",
             f"{rung.kl:.2g}",
             ", ".join(f"{count} {method}" for method, count in rung.ranges.items()),
             str(len(rung.float_layers)),
+            "" if rung.slowdown is None else _takes(rung.slowdown),
             f"{rung.elapsed_s:.1f}",
             "" if rung.kept else "not kept",
         )
     out.print(table)
+
+
+def _takes(slowdown: "Slowdown") -> str:
+    low, high = slowdown.ratio_ci95
+    return shown(f"{slowdown.ratio:.2f}x [{low:.2f}, {high:.2f}]")
 
 
 def print_verification(verification: Verification) -> None:

@@ -20,8 +20,9 @@ from edgecnn.errors import InputError, IntegrityError
 from edgecnn.graph.check import read_graph
 from edgecnn.graph.graph import Graph, with_metadata
 from edgecnn.names import __version__
-from edgecnn.quant.ladder import Climbed, Rung
+from edgecnn.quant.ladder import Climbed, judging_images
 from edgecnn.quant.placement import Role
+from edgecnn.quant.rungs import Rung, most_changes
 from edgecnn.quant.table import ActivationQuantizer, Layer, QuantizerTable, WeightQuantizer
 from edgecnn.recipe import Preprocess
 
@@ -46,8 +47,9 @@ class _Header(msgspec.Struct):
     sha256: str
 
 
-def cache_key(graph: Graph, images: ImageSet, how: Preprocess, effort: str, profile: str) -> Key:
+def cache_key(graph: Graph, images: ImageSet, how: Preprocess, effort: str, profile: str, max_drop_pp: float) -> Key:
     """All that a table depends on, by the words that a refusal uses."""
+    changes = most_changes(len(judging_images(images)), max_drop_pp)
     return {
         "edgecnn": __version__,
         "network": with_metadata(graph, {}).sha256,  # weights and input size, but not what its classes are called
@@ -55,6 +57,7 @@ def cache_key(graph: Graph, images: ImageSet, how: Preprocess, effort: str, prof
         "image set": images.sha256,
         "effort": effort,
         "runtime": profile,
+        "largest drop": "whatever it is" if changes < 0 else f"that allows {changes} other answers",
     }
 
 
@@ -73,7 +76,7 @@ def pack(climbed: Climbed, key: Key) -> bytes:
             for name, found in table.activations.items()
         },
         "layers": [asdict(layer) for layer in table.layers],
-        "rungs": [asdict(rung) | {"elapsed_s": 0.0} for rung in climbed.rungs],
+        "rungs": [asdict(rung) | {"elapsed_s": 0.0, "slowdown": None} for rung in climbed.rungs],
     }
     text = json.dumps(document | {"sha256": _sha256(document, arrays)}, sort_keys=True)
     buffer = io.BytesIO()

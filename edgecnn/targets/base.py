@@ -178,6 +178,11 @@ class Target(abc.ABC):
         return ""
 
     @property
+    def absence(self) -> str:
+        """Why nothing that is built runs on this machine, or empty."""
+        return ""
+
+    @property
     @abc.abstractmethod
     def profile(self) -> "Profile":
         """How this runtime wants INT8 spelled."""

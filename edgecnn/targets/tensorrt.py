@@ -12,9 +12,10 @@ from typing import TYPE_CHECKING, Any, ClassVar
 from edgecnn.errors import BuildError
 from edgecnn.targets.base import FP16, FP32, Advice, Interface, Options, Session, StaticCost, Target
 from edgecnn.targets.bundle import builder
+from edgecnn.targets.bundle.cuda_driver import find_gpu
 from edgecnn.targets.tensorrt_bundle import write_bundle
 from edgecnn.targets.tensorrt_flavours import BUNDLE, RTX, Flavour, choose, load
-from edgecnn.targets.tensorrt_session import BATCHES, Description, NothingBuilt, TensorRtSession
+from edgecnn.targets.tensorrt_session import BATCHES, NOT_BUILT, Description, NothingBuilt, TensorRtSession
 
 if TYPE_CHECKING:
     from edgecnn.graph.graph import Graph
@@ -48,6 +49,10 @@ class TensorRtTarget(Target):
     @property
     def remark(self) -> str:
         return f"flavour {self._chosen.name}: {self._chosen.why}"
+
+    @property
+    def absence(self) -> str:
+        return NOT_BUILT if self._chosen.name == BUNDLE else find_gpu()[1]
 
     @property
     def profile(self) -> "Profile":

@@ -13,6 +13,7 @@ from edgecnn.targets.bundle.layers import Kernel
 from edgecnn.targets.tensorrt_flavours import load
 
 BATCHES = (1, 8, 64)  # smallest, usual and largest of a dynamic batch
+NOT_BUILT = "the device builds its engine, from the bundle"
 REMEDY = "`edgecnn verify` checks the graph that it was built from, and the bundle's run.py runs it on its GPU"
 
 
@@ -89,7 +90,7 @@ class NothingBuilt(Session):
     """An artifact whose engine its device will build."""
 
     def __init__(self, interface: Interface) -> None:
-        super().__init__(interface, "the device builds its engine, from the bundle")
+        super().__init__(interface, NOT_BUILT)
 
     def executed(self) -> tuple[ExecutedLayer, ...]:
         return ()

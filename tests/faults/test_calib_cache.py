@@ -62,7 +62,7 @@ def test_a_table_comes_back_whole_whatever_runtime_it_is_for(
 ) -> None:
     images = load_set(str(photos), [])
     climbed = climb(tiny_graph(), images, HOW, "fast", profile, Progress())
-    key = cache_key(tiny_graph(), images, HOW, "fast", profile.name)
+    key = cache_key(tiny_graph(), images, HOW, "fast", profile.name, 1.0)
     back = unpack(pack(climbed, key), key, Path("table.npz"))
     assert back.table.activations == climbed.table.activations
     assert back.table.layers == climbed.table.layers
@@ -125,7 +125,7 @@ def test_a_cache_that_cannot_be_written_is_refused_before_any_work(
 def climbed(tiny_graph: Callable[..., Graph], photos: Path) -> tuple[Climbed, Key]:
     graph, images = tiny_graph(), load_set(str(photos), [])
     found = climb(graph, images, HOW, "balanced", PORTABLE, Progress())
-    return found, cache_key(graph, images, HOW, "balanced", PORTABLE.name)
+    return found, cache_key(graph, images, HOW, "balanced", PORTABLE.name, 1.0)
 
 
 def test_a_table_comes_back_as_it_was(climbed: tuple[Climbed, Key]) -> None:

@@ -27,6 +27,7 @@ from edgecnn.names import INPUT
 from edgecnn.pipeline import _climbed, _images, _labels, _quantized
 from edgecnn.progress import Progress
 from edgecnn.request import ExportRequest, Plan, plan
+from edgecnn.targets.base import Interface
 from edgecnn.targets.registry import find_target
 
 BATCH = 32
@@ -103,7 +104,9 @@ def _openvino(graph: Graph) -> Any:
 
 def _ours(ground: Ground, target: str) -> Graph:
     planned = ground.planned(target)
-    return _quantized(_climbed(ground.graph, ground.calibration, planned, Progress()), planned)
+    interface = Interface(1, 3, ground.side, ground.side, len(ground.labels))
+    climbed = _climbed(ground.graph, ground.calibration, planned, interface, Progress())
+    return _quantized(climbed.graph, climbed.table, planned)
 
 
 def _converted(graph: Graph) -> Any:

@@ -1,6 +1,6 @@
 """The ladder: every rung leaves its evidence, and none stays that does not help."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -8,16 +8,25 @@ import pytest
 
 from edgecnn.data.sets import load_set
 from edgecnn.graph.graph import Graph
+from edgecnn.names import EFFORTS
 from edgecnn.progress import Progress
 from edgecnn.quant.ladder import Climbed, climb
 from edgecnn.quant.lower.profiles import ONNXRUNTIME, OPENVINO, TENSORRT
 from edgecnn.quant.lower.qdq import Profile
 from edgecnn.quant.pixels import on_pixel_grid
 from edgecnn.quant.placement import needing_zero, place
+from edgecnn.quant.rungs import Slowdown, most_changes
+from edgecnn.quant.table import QuantizerTable
 from edgecnn.recipe import Preprocess
 
 TinyGraph = Callable[..., Graph]
+SLOWER = Slowdown(1.01, (1.0, 1.02))
 HOW = Preprocess(32, 32, 1.0, "bilinear", (0.5, 0.5, 0.5), (0.5, 0.5, 0.5))
+
+
+def timer(graph: Graph, tables: Sequence[QuantizerTable]) -> list[Slowdown]:
+    """A device of which every network takes the same time, but for a hundredth."""
+    return [SLOWER for _ in tables[1:]]
 
 
 @pytest.fixture(scope="module")
@@ -27,7 +36,7 @@ def climbed(tiny_graph: TinyGraph, photos: Path) -> Callable[[str, Profile], Cli
     def get(effort: str = "balanced", profile: Profile = OPENVINO) -> Climbed:
         if (effort, profile.name) not in made:
             made[effort, profile.name] = climb(
-                tiny_graph(), load_set(str(photos), []), HOW, effort, profile, Progress()
+                tiny_graph(), load_set(str(photos), []), HOW, effort, profile, Progress(), timer
             )
         return made[effort, profile.name]
 
@@ -35,9 +44,47 @@ def climbed(tiny_graph: TinyGraph, photos: Path) -> Callable[[str, Profile], Cli
 
 
 def test_each_effort_climbs_its_rungs(climbed: Callable[..., Climbed]) -> None:
-    fast, balanced = ([rung.name for rung in climbed(effort).rungs] for effort in ("fast", "balanced"))
+    fast, balanced, best = ([rung.name for rung in climbed(effort).rungs] for effort in EFFORTS)
     assert fast == ["min-max", "range search", "rounding and bias"]
     assert balanced == [*fast, "equalization", "float layers"]
+    assert best == [*balanced, "mixed precision"]
+
+
+def test_mixed_precision_leaves_more_layers_in_float_and_says_what_they_take(climbed: Callable[..., Climbed]) -> None:
+    small, mixed = climbed("best").rungs[-2:]
+    assert set(small.float_layers) < set(mixed.float_layers)
+    assert small.slowdown == mixed.slowdown == SLOWER
+    assert mixed.timed_json()["slowdown"] == {"ratio": 1.01, "ratio_ci95": [1.0, 1.02]}
+    assert not any(rung.slowdown for rung in climbed("best").rungs[:-2])
+
+
+def test_the_ladder_ends_where_the_largest_drop_is_ruled_out(tiny_graph: TinyGraph, photos: Path) -> None:
+    images = load_set(str(photos), [])
+    for max_drop_pp, rungs in ((100, 1), (50, 3)):  # two images rule out no half
+        found = climb(tiny_graph(), images, HOW, "fast", OPENVINO, Progress(), None, max_drop_pp)
+        assert len(found.rungs) == rungs
+
+
+@pytest.mark.parametrize(
+    ("n", "max_drop_pp", "changes"),
+    [(298, 1.0, -1), (299, 1.0, 0), (473, 1.0, 1), (256, 0.5, -1), (10, 100.0, 9), (10, 0.0, -1)],
+)
+def test_a_drop_is_ruled_out_by_so_many_images(n: int, max_drop_pp: float, changes: int) -> None:
+    """299 and 473 are what tables of sample sizes give for 0 and 1 failures at 95 %."""
+    assert most_changes(n, max_drop_pp) == changes
+
+
+def test_labels_give_rungs_an_accuracy(tiny_graph: TinyGraph, photos: Path, tmp_path: Path) -> None:
+    paths = sorted(photos.iterdir())
+    rows = "".join(f"{path},{position % 10}\n" for position, path in enumerate(paths))
+    (tmp_path / "labelled.csv").write_text(f"path,label\n{rows}")
+    images = load_set(str(tmp_path / "labelled.csv"), [str(index) for index in range(10)])
+    (labelled,) = climb(tiny_graph(), images, HOW, "fast", OPENVINO, Progress(), None, 100).rungs
+    (plain,) = climb(tiny_graph(), load_set(str(photos), []), HOW, "fast", OPENVINO, Progress(), None, 100).rungs
+    assert labelled.top1 in (0, 0.5, 1)
+    assert labelled.top1_reference in (0, 0.5, 1)
+    assert plain.top1 is plain.top1_reference is None
+    assert (labelled.sqnr_db, labelled.kl) == (plain.sqnr_db, plain.kl)
 
 
 def test_a_rung_is_kept_if_it_is_better_than_the_one_kept_before(climbed: Callable[..., Climbed]) -> None:
@@ -83,7 +130,7 @@ def test_manifest_rows_have_no_clock_and_six_digits(climbed: Callable[..., Climb
     for rung in climbed().rungs:
         row = rung.as_json()
         assert row.keys() == {
-            "name", "kept", "n", "agreement", "sqnr_db", "kl", "ranges", "float_layers",
+            "name", "kept", "n", "agreement", "sqnr_db", "kl", "ranges", "float_layers", "top1", "top1_reference",
         }  # fmt: skip
         assert row["kl"] == pytest.approx(rung.kl, rel=1e-5)
         assert isinstance(row["kept"], bool)

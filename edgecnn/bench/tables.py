@@ -1,0 +1,56 @@
+"""What networks that differ in their INT8 layers take on the device, built and opened as artifacts are."""
+
+import tempfile
+from collections.abc import Callable, Sequence
+from contextlib import ExitStack
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from edgecnn.bench.latency import race
+from edgecnn.data.preprocess import Float
+from edgecnn.targets.base import Interface, Session, Target
+
+if TYPE_CHECKING:
+    from edgecnn.graph.graph import Graph
+    from edgecnn.quant.rungs import Slowdown, Timer
+    from edgecnn.quant.table import QuantizerTable
+
+    Finish = Callable[[Graph, QuantizerTable], Graph]
+
+BUDGET_S = 1.0  # of counted rounds, for each network
+
+
+def table_timer(target: Target, interface: Interface, image: Float, finish: "Finish") -> "Timer":
+    """A timer for the ladder.
+
+    Args:
+        image: (1, C, H, W) float32, normalised; every image of a batch.
+        finish: gives the graph that is built, from the FP32 graph and a table.
+    """
+    batch = interface.batch or 1
+    fixed, images = replace(interface, batch=batch), image.repeat(batch, axis=0)
+
+    def timer(graph: "Graph", tables: "Sequence[QuantizerTable]") -> "list[Slowdown]":
+        from edgecnn.graph.graph import with_batch
+        from edgecnn.quant.rungs import Slowdown
+
+        with ExitStack() as stack:
+            runs = []
+            for position, table in enumerate(tables):
+                folder = Path(stack.enter_context(tempfile.TemporaryDirectory()))
+                session = _opened(target, with_batch(finish(graph, table), batch), fixed, folder)
+                runs.append((str(position), lambda session=session: session.run(images)))
+            timed = race(runs, budget_s=BUDGET_S * len(runs))
+        found = [timed.gain("0", name) for name, _ in runs[1:]]
+        return [Slowdown(gain.ratio, gain.ratio_ci95) for gain in found]
+
+    return timer
+
+
+def _opened(target: Target, graph: "Graph", interface: Interface, folder: Path) -> Session:
+    files = {}
+    for suffix, content in target.build(graph).items():
+        files[suffix] = folder / f"model{suffix}"
+        files[suffix].write_bytes(content)
+    return target.open(files, interface)
