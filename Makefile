@@ -4,6 +4,7 @@ BIN := .venv/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check
 DATASET := /usr/share/datasets/fashion-mnist
 BROWSER := /usr/bin/chromedriver
+OTHER_CPUS := /usr/bin/qemu-x86_64
 SUDO := $(shell test "$$(id -u)" = 0 || echo sudo)
 APT_INSTALL := $(SUDO) apt-get update -qq && $(SUDO) apt-get install -y -qq
 
@@ -25,7 +26,7 @@ lint: .venv/.dev
 types: .venv/.dev
 	$(BIN)/mypy
 
-unit: .venv/.dev | $(DATASET) $(BROWSER)
+unit: .venv/.dev | $(DATASET) $(BROWSER) $(OTHER_CPUS)
 	$(BIN)/python -m pytest
 
 clean:
@@ -49,6 +50,10 @@ clean:
 .venv/.peers: pyproject.toml constraints.txt | .venv/bin/python
 	$(PIP) install --quiet --constraint constraints.txt --editable '.[peers]'
 	touch $@ .venv/.demo
+
+# CPUs that this one is not, emulated: INT8 kernels differ with their instructions.
+$(OTHER_CPUS):
+	$(APT_INSTALL) qemu-user
 
 # Fashion-MNIST, from Debian's and Ubuntu's archives.
 $(DATASET):

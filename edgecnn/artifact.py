@@ -83,6 +83,12 @@ class Artifact:
         return [] if quantizer is None else msgspec.convert(quantizer["layers"], list[str])
 
     @property
+    def weight_bits(self) -> int | None:
+        """Of INT8 weights; older exports do not say, and have eight."""
+        quantizer = self.manifest["quantizer"]
+        return None if quantizer is None else msgspec.convert(quantizer.get("weight_bits", 8), int)
+
+    @property
     def synthetic(self) -> bool:
         """Whether its evidence and its golden pairs come from synthetic images."""
         return msgspec.convert(self.manifest["evidence"]["images"].get("synthetic", False), bool)

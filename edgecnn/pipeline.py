@@ -30,7 +30,7 @@ from edgecnn.targets.base import Advice, ExecutedLayer, Interface, Session, Targ
 from edgecnn.verify.coverage import cover
 from edgecnn.verify.device import OnDevice, read_result
 from edgecnn.verify.golden import golden_pairs, read_golden
-from edgecnn.verify.reopen import coverage_of, last_stage, open_session, reopen, torch_stage
+from edgecnn.verify.reopen import coverage_of, last_stage, open_session, reopen, saturation, torch_stage
 from edgecnn.verify.stages import Stage, Verification, check, check_golden
 
 if TYPE_CHECKING:
@@ -226,6 +226,8 @@ def verify(
         verification = verification.with_coverage(coverage)
     if session.absence:
         verification = verification.not_executed(session.absence)
+    if note := saturation(artifact):
+        verification = verification.with_note(note)
     return _marked(artifact, verification)
 
 

@@ -32,6 +32,7 @@ class ExportRequest:
         calib: folder, CSV file or set to calibrate INT8 on; ``synthetic`` makes images from the network's batch norms.
         calib_cache: file that keeps what INT8 calibration found, and gives it back to an export of the same inputs.
         max_drop_pp: largest loss of top-1, percentage points.
+        reduce_range: INT8 weights have seven bits, or eight; None is what this machine's CPU needs.
         effort: of INT8, ``fast``, ``balanced`` (the default) or ``best``: how far the ladder is climbed.
         flavour: of TensorRT: ``auto``, ``tensorrt``, ``tensorrt-rtx`` or ``bundle``.
         gpu_arch: GPU architectures that a TensorRT-RTX engine is for, such as ``sm86``; none is portable.
@@ -48,6 +49,7 @@ class ExportRequest:
     batch: int | None = 1
     max_drop_pp: float | None = None
     effort: str | None = None
+    reduce_range: bool | None = None
     flavour: str | None = None
     gpu_arch: tuple[str, ...] = ()
     out: Path | None = None
@@ -95,6 +97,8 @@ def plan(request: ExportRequest) -> Plan:
         _check_cache(request.calib_cache, request.precision)
     if request.effort is not None and request.precision != "int8":
         raise UsageError(f"--effort is for --int8 alone, {request.precision} has no ladder to climb; drop one of them")
+    if request.reduce_range is not None and request.precision != "int8":
+        raise UsageError(f"--reduce-range is for --int8 alone, {request.precision} has no codes; drop one of them")
     if request.effort not in (None, *EFFORTS):
         raise unknown_name("effort", str(request.effort), EFFORTS)
     if request.batch is not None and not 1 <= request.batch <= LARGEST_BATCH:
@@ -111,7 +115,7 @@ def plan(request: ExportRequest) -> Plan:
         data = replace(data, preprocess=replace(data.preprocess, height=request.size[0], width=request.size[1]))
     calibration = data.calibration if request.calib is None else request.calib
     require_packages()
-    target = target.configured(Options(request.flavour, request.gpu_arch))
+    target = target.configured(Options(request.flavour, request.gpu_arch, request.reduce_range))
     if request.effort == BEST and target.absence:
         raise UnavailableError(
             f"--effort best times layers on the device, and {target.name} cannot run here: {target.absence};"

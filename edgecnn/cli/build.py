@@ -37,6 +37,13 @@ def export(
     effort: Annotated[
         str | None, typer.Option(help="How far INT8 climbs: fast, best, or balanced unless told.", metavar="E")
     ] = None,
+    reduce_range: Annotated[
+        bool | None,
+        typer.Option(
+            "--reduce-range/--no-reduce-range",
+            help="INT8 weights of seven bits, for x86 CPUs without VNNI; where this CPU needs it, unless told.",
+        ),
+    ] = None,
     flavour: Annotated[
         str | None, typer.Option(help="Of TensorRT: auto (the default), tensorrt, tensorrt-rtx or bundle.", metavar="F")
     ] = None,
@@ -77,6 +84,7 @@ def export(
             batch=1 if batch is None and not dynamic_batch else batch,
             max_drop_pp=max_drop,
             effort=effort,
+            reduce_range=reduce_range if name != "tensorrt" or len(target) == 1 else None,
             flavour=flavour if name == "tensorrt" or "tensorrt" not in target else None,
             gpu_arch=_architectures(gpu_arch) if name == "tensorrt" or "tensorrt" not in target else (),
             out=out / name if out is not None and len(target) > 1 else out,

@@ -196,11 +196,13 @@ class _Ladder:
 
     def _refined(self, candidate: Candidate) -> Candidate:
         # As it will run. What runtimes with zero-points share is refined once, every layer INT8, as OpenVINO has it.
-        refined = self._profile if self._profile.symmetric else OPENVINO
+        refined = self._profile
+        if not refined.symmetric:
+            refined = replace(OPENVINO, weight_max=refined.weight_max)
         with self._progress.stage("refine layers", len(refined.kept(candidate.table).layers)):
             table = refine(candidate.graph, candidate.table, self._refining, self._progress.advance, refined)
         return replace(candidate, table=table, refined=True)
 
     def _table(self, graph: Graph, placement: Placement, ranges: dict[str, Chosen]) -> QuantizerTable:
         found = {name: chosen.range for name, chosen in ranges.items()}
-        return make_table(graph, placement, found, self._profile.signed(graph, placement))
+        return make_table(graph, placement, found, self._profile.signed(graph, placement), self._profile.weight_max)

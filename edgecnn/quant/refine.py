@@ -59,7 +59,7 @@ def refine(
             weight = graph.weights[layer.weight].astype(np.float32)
             quantizer, codes = table.activations[layer.input], f"{layer.input}/QuantizeLinear"
             moments = observe_moments(node, weight, (quantizer.dequantize(value[codes]) for value in values))
-            rounded = round_weights(weight, table.weights[layer.weight].scale, moments)
+            rounded = round_weights(weight, table.weights[layer.weight].scale, moments, profile.weight_max)
             bias = graph.weights[layer.bias].astype(np.float32)
             bias = corrected_bias(bias, weight, rounded, moments, wanted[node.output[0]])
             weights[layer.weight], biases[layer.bias] = rounded, bias

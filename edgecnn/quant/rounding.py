@@ -72,19 +72,20 @@ def observe_moments(node: onnx.NodeProto, weight: Float, batches: Iterable[Float
     return Moments(np.concatenate(means), squares / rows - mean[:, :, None] * mean[:, None, :], rows)
 
 
-def round_weights(weight: Float, scale: Float, moments: Moments) -> WeightQuantizer:
+def round_weights(weight: Float, scale: Float, moments: Moments, largest: int = WEIGHT_MAX) -> WeightQuantizer:
     """A weight rounded for its own quantized input; then each channel's scale is the best one for its codes.
 
     Args:
         weight: (out, in / groups, ...) float32.
         scale: (out,) float32.
         moments: of that input.
+        largest: code, on either side of zero.
     """
     _, groups, columns = moments.means.shape
     grouped = weight.reshape(groups, -1, columns).astype(np.float64)
     scales = scale.reshape(groups, -1).astype(np.float64)
     hessian = _shrunk(moments)
-    codes = _round(grouped, scales, hessian)
+    codes = _round(grouped, scales, hessian, largest)
     fitted = _fitted(grouped, codes, scales, hessian)
     return WeightQuantizer(codes.reshape(weight.shape).astype(np.int8), fitted.reshape(-1).astype(np.float32))
 
@@ -135,7 +136,7 @@ def _shrunk(moments: Moments) -> Double:
     return shrunk
 
 
-def _round(weight: Double, scale: Double, hessian: Double) -> Double:
+def _round(weight: Double, scale: Double, hessian: Double, largest: int) -> Double:
     """Codes of a weight ``(groups, out, columns)``, for its scale ``(groups, out)`` and hessian ``(groups, c, c)``."""
     columns = weight.shape[2]
     diagonal = np.einsum("gcc->gc", hessian)
@@ -150,7 +151,7 @@ def _round(weight: Double, scale: Double, hessian: Double) -> Double:
         stop = min(start + BLOCK, columns)
         errors = np.empty((*rest.shape[:2], stop - start))
         for column in range(start, stop):
-            codes[:, :, column] = np.clip(np.rint(rest[:, :, column] / scale), -WEIGHT_MAX, WEIGHT_MAX)
+            codes[:, :, column] = np.clip(np.rint(rest[:, :, column] / scale), -largest, largest)
             error = (rest[:, :, column] - codes[:, :, column] * scale) / upper[:, column, column, None]
             rest[:, :, column:stop] -= error[:, :, None] * upper[:, column, None, column:stop]
             errors[:, :, column - start] = error

@@ -23,6 +23,7 @@ NOTHING = Range(0.0, 0.0)
 LEVELS = 255
 SIGNED_MAX = 127
 WEIGHT_MAX = 127
+REDUCED_MAX = 63  # of weights for kernels that add pairs of products in 16 bits
 # A channel this much narrower than the widest of its layer carries nothing; its scale would only overflow the bias.
 NARROWEST_CHANNEL = np.float32(2.0**-20)
 # Runtimes that keep the bias in int32, as multiples of (input scale × weight scale), need room to add to it.
@@ -118,7 +119,11 @@ class QuantizerTable:
 
 
 def make_table(
-    graph: Graph, placement: Placement, ranges: dict[str, Range], signed: Collection[str] = ()
+    graph: Graph,
+    placement: Placement,
+    ranges: dict[str, Range],
+    signed: Collection[str] = (),
+    weight_max: int = WEIGHT_MAX,
 ) -> QuantizerTable:
     """Scales and codes from observed ranges.
 
@@ -127,6 +132,7 @@ def make_table(
 
     Args:
         signed: tensors with signed codes and no zero-point.
+        weight_max: the largest code of a weight.
 
     Raises:
         InputError: a tensor that never varied on these images, or a weight that is not finite.
@@ -151,6 +157,7 @@ def make_table(
             graph.weights[layer.weight].astype(np.float32),
             biases[layer.bias],
             activations[layer.input].scale,
+            weight_max,
         )
     return QuantizerTable(activations, weights, biases, tuple(layers))
 
@@ -190,13 +197,16 @@ def _never_varies(name: str, observed: Range) -> InputError:
     )
 
 
-def weight_quantizer(name: str, weight: Float, bias: Float, input_scale: float) -> WeightQuantizer:
+def weight_quantizer(
+    name: str, weight: Float, bias: Float, input_scale: float, largest: int = WEIGHT_MAX
+) -> WeightQuantizer:
     """Symmetric per output channel, with a floor under the scales of dead channels.
 
     Args:
         weight: (out, ...) float32.
         bias: (out,) float32.
         input_scale: of the layer's input quantizer.
+        largest: code, on either side of zero.
 
     Raises:
         InputError: the weight is not finite.
@@ -205,11 +215,11 @@ def weight_quantizer(name: str, weight: Float, bias: Float, input_scale: float) 
         raise InputError(f"weight {name!r} holds NaN or infinite values")
     widest = np.abs(weight).reshape(len(weight), -1).max(axis=1)
     top = widest.max() if widest.max() > 0 else np.float32(1)
-    floor = np.full(len(weight), top / WEIGHT_MAX * NARROWEST_CHANNEL, np.float32)
+    floor = np.full(len(weight), top / largest * NARROWEST_CHANNEL, np.float32)
     floor = np.maximum(floor, np.abs(bias) / np.float32(input_scale * BIAS_LIMIT))
     # The product with the input's scale is the accumulator's unit; denormal, it would have no digits left.
     tiny = np.finfo(np.float32).tiny
     floor = np.maximum(floor, max(tiny, np.float32(tiny / input_scale)))
-    scale = np.maximum(widest / np.float32(WEIGHT_MAX), floor).astype(np.float32)
+    scale = np.maximum(widest / np.float32(largest), floor).astype(np.float32)
     codes = np.rint(weight / scale.reshape(-1, *[1] * (weight.ndim - 1)))
-    return WeightQuantizer(np.clip(codes, -WEIGHT_MAX, WEIGHT_MAX).astype(np.int8), scale)
+    return WeightQuantizer(np.clip(codes, -largest, largest).astype(np.int8), scale)

@@ -63,10 +63,12 @@ class Options:
     Args:
         flavour: of the runtime; None is the target's own choice.
         gpu_arch: GPU architectures to build for, such as ``sm86``; none is every one that the runtime knows.
+        reduce_range: INT8 weights have seven bits; None is what this machine's CPU needs.
     """
 
     flavour: str | None = None
     gpu_arch: tuple[str, ...] = ()
+    reduce_range: bool | None = None
 
 
 @dataclass(frozen=True)

@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING, ClassVar
 from edgecnn.data.preprocess import Float
 from edgecnn.graph.session import inference_session
 from edgecnn.names import INPUT, OUTPUT
-from edgecnn.targets.base import ExecutedLayer, Interface, Session, Target
+from edgecnn.targets.base import ExecutedLayer, Interface, Session
+from edgecnn.targets.cpu import CpuTarget
 from edgecnn.targets.onnx_file import read_nodes
 from edgecnn.targets.ort_executed import executed_layers
 
@@ -36,7 +37,7 @@ class OnnxRuntimeSession(Session):
         return logits  # type: ignore[no-any-return]  # onnxruntime ships no types
 
 
-class OnnxRuntimeTarget(Target):
+class OnnxRuntimeTarget(CpuTarget):
     """ONNX with the Q/DQ nodes that ONNX Runtime's INT8 kernels need."""
 
     name: ClassVar[str] = "onnxruntime"
@@ -47,7 +48,7 @@ class OnnxRuntimeTarget(Target):
     def profile(self) -> "Profile":
         from edgecnn.quant.lower.profiles import ONNXRUNTIME
 
-        return ONNXRUNTIME
+        return self._ranged(ONNXRUNTIME)
 
     def build(self, graph: "Graph") -> dict[str, bytes]:
         inference_session(graph.content)
@@ -71,4 +72,4 @@ class OnnxTarget(OnnxRuntimeTarget):
     def profile(self) -> "Profile":
         from edgecnn.quant.lower.profiles import PORTABLE
 
-        return PORTABLE
+        return self._ranged(PORTABLE)

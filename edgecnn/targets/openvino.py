@@ -10,7 +10,8 @@ import numpy as np
 from edgecnn.data.preprocess import Float
 from edgecnn.errors import BuildError
 from edgecnn.names import INPUT, OUTPUT
-from edgecnn.targets.base import BF16, FP16, FP32, INT8, ExecutedLayer, Interface, Session, Target
+from edgecnn.targets.base import BF16, FP16, FP32, INT8, ExecutedLayer, Interface, Session
+from edgecnn.targets.cpu import CpuTarget
 
 if TYPE_CHECKING:
     import openvino
@@ -65,7 +66,7 @@ class OpenVinoSession(Session):
         return np.asarray(answer[0], np.float32)
 
 
-class OpenVinoTarget(Target):
+class OpenVinoTarget(CpuTarget):
     """OpenVINO's intermediate representation."""
 
     name: ClassVar[str] = "openvino"
@@ -81,7 +82,7 @@ class OpenVinoTarget(Target):
     def profile(self) -> "Profile":
         from edgecnn.quant.lower.profiles import OPENVINO
 
-        return OPENVINO
+        return self._ranged(OPENVINO)
 
     def build(self, graph: "Graph") -> dict[str, bytes]:
         import openvino

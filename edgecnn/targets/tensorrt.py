@@ -9,7 +9,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
 
-from edgecnn.errors import BuildError
+from edgecnn.errors import BuildError, UsageError
 from edgecnn.targets.base import FP16, FP32, Advice, Interface, Options, Session, StaticCost, Target
 from edgecnn.targets.bundle import builder
 from edgecnn.targets.bundle.cuda_driver import find_gpu
@@ -61,6 +61,8 @@ class TensorRtTarget(Target):
         return TENSORRT
 
     def configured(self, options: Options) -> Target:
+        if options.reduce_range is not None:
+            raise UsageError("--reduce-range is for x86 CPUs alone, GPUs add products in 32 bits; drop it")
         flavour, architectures = choose(options)
         return replace(self, flavour=flavour, architectures=architectures)
 

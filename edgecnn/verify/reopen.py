@@ -9,6 +9,7 @@ from edgecnn.data.preprocess import Float
 from edgecnn.errors import EdgecnnError, IntegrityError, UnavailableError
 from edgecnn.models.registry import find_model
 from edgecnn.targets.base import Interface, Session
+from edgecnn.targets.cpu import CpuTarget, saturates
 from edgecnn.targets.registry import find_target
 from edgecnn.verify.coverage import Coverage, cover
 from edgecnn.verify.stages import Stage
@@ -47,6 +48,14 @@ def coverage_of(artifact: Artifact, session: Session) -> Coverage | None:
     if not executed:
         return None
     return cover(executed, artifact.layer_macs, artifact.activations, artifact.int8_layers, every_layer)
+
+
+def saturation(artifact: Artifact) -> str:
+    """Why an INT8 artifact may lose accuracy on this CPU alone, or empty."""
+    on_cpu = isinstance(find_target(artifact.manifest["target"]), CpuTarget)
+    if artifact.weight_bits != 8 or not on_cpu or not saturates():
+        return ""
+    return "this CPU has no VNNI, and INT8 kernels saturate with weights of eight bits; export with --reduce-range"
 
 
 def last_stage(artifact: Artifact, session: Session) -> Stage:

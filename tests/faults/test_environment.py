@@ -239,5 +239,5 @@ def test_F42_the_same_export_elsewhere_gives_the_same_bytes(
 def test_layers_are_not_timed_for_a_device_that_is_elsewhere(refused: Refused, tmp_path: Path) -> None:
     arguments = ("--target", "tensorrt", "--flavour", "bundle", "--int8", "--effort", "best")
     line = refused(4, "export", "mobilenetv3_small", *arguments, "--out", tmp_path / "out")
-    assert "--effort best times layers on the device, and tensorrt cannot run here: the device builds its engine" in line
+    assert "--effort best times layers on the device, and tensorrt cannot run here: the device builds its" in line
     assert "use --effort balanced" in line

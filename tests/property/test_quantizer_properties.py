@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from edgecnn.errors import InputError
 from edgecnn.quant.calibrate import Range
 from edgecnn.quant.placement import Role
-from edgecnn.quant.table import WEIGHT_MAX, ActivationQuantizer, activation_quantizer, weight_quantizer
+from edgecnn.quant.table import REDUCED_MAX, WEIGHT_MAX, ActivationQuantizer, activation_quantizer, weight_quantizer
 
 Float = NDArray[np.float32]
 TINY = float(np.finfo(np.float32).tiny)
@@ -125,12 +125,14 @@ def layers(draw: st.DrawFn) -> tuple[Float, Float, float]:
 
 
 @settings(deadline=None)
-@given(layers())
-def test_weights_err_by_half_a_step_and_never_use_the_lowest_code(layer: tuple[Float, Float, float]) -> None:
+@given(layers(), st.sampled_from([WEIGHT_MAX, REDUCED_MAX]))
+def test_weights_err_by_half_a_step_and_never_use_the_lowest_code(
+    layer: tuple[Float, Float, float], largest: int
+) -> None:
     weight, bias, input_scale = layer
-    found = weight_quantizer("w", weight, bias, input_scale)
+    found = weight_quantizer("w", weight, bias, input_scale, largest)
     assert found.codes.dtype == np.int8
-    assert np.abs(found.codes.astype(np.int64)).max() <= WEIGHT_MAX
+    assert np.abs(found.codes.astype(np.int64)).max() <= largest
     assert found.scale.dtype == np.float32
     assert np.isfinite(found.scale).all()
     assert (found.scale >= TINY).all()
@@ -139,8 +141,8 @@ def test_weights_err_by_half_a_step_and_never_use_the_lowest_code(layer: tuple[F
     assert (found.codes[weight == 0] == 0).all()
     # No code is wasted where no floor was needed.
     widest = np.abs(weight).max(axis=1)
-    full = found.scale == widest / np.float32(127)
-    assert (np.abs(found.codes[full].astype(np.int64)).max(axis=1, initial=0) == 127).all()
+    full = found.scale == widest / np.float32(largest)
+    assert (np.abs(found.codes[full].astype(np.int64)).max(axis=1, initial=0) == largest).all()
 
 
 @settings(deadline=None)

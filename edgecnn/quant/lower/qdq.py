@@ -1,6 +1,6 @@
 """QuantizeLinear/DequantizeLinear nodes from a quantizer table, for any profile."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -12,7 +12,14 @@ from edgecnn.graph.graph import Graph
 from edgecnn.names import INPUT
 from edgecnn.quant.lower.scales import check_scales
 from edgecnn.quant.placement import Placement, Role, needing_zero, skip_input
-from edgecnn.quant.table import ActivationQuantizer, Layer, QuantizerTable, WeightQuantizer
+from edgecnn.quant.table import (
+    REDUCED_MAX,
+    WEIGHT_MAX,
+    ActivationQuantizer,
+    Layer,
+    QuantizerTable,
+    WeightQuantizer,
+)
 
 
 @dataclass(frozen=True)
@@ -26,6 +33,7 @@ class Profile:
         depthwise_multiple: depthwise convolutions are INT8 where this divides their channels, else they stay float.
         symmetric: zero must be code zero wherever no bias can take a zero-point in, which the table is made for.
         int32_bias: biases are int32 multiples of (input scale × weight scale), else they stay float.
+        weight_max: the largest code of a weight, which the table is made for.
         raised: linear tensors are raised, in the end, to have no zero-point; see ``lower/raised.py``.
     """
 
@@ -37,6 +45,16 @@ class Profile:
     symmetric: bool = False
     int32_bias: bool = False
     raised: bool = False
+    weight_max: int = WEIGHT_MAX
+
+    @property
+    def weight_bits(self) -> int:
+        """Of a weight's codes."""
+        return (2 * self.weight_max + 1).bit_length()
+
+    def reduced(self) -> "Profile":
+        """The same with weights of seven bits."""
+        return replace(self, name=f"{self.name}, weights of seven bits", weight_max=REDUCED_MAX)
 
     def kept(self, table: QuantizerTable) -> QuantizerTable:
         """The table without the layers that this runtime runs in float."""
