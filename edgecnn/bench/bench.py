@@ -1,17 +1,21 @@
 """A run: artifacts and PyTorch side by side in one process, and everything that is known of them and of the machine."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from importlib import metadata
 from pathlib import Path
 from typing import Any
 
 from edgecnn.bench.candidates import ARTIFACT, Candidate, agreed_batch, candidates
+from edgecnn.bench.energy import SECONDS as ENERGY_S
+from edgecnn.bench.energy import measure_energy
 from edgecnn.bench.latency import Race, race
+from edgecnn.bench.layers import layer_times
 from edgecnn.bench.machine import facts, snapshot
 from edgecnn.bench.opening import measure_opening
-from edgecnn.bench.record import SCHEMA, Row, Run, Settings
+from edgecnn.bench.peak import measure_peak, roofline
+from edgecnn.bench.record import SCHEMA, Energy, Row, Run, Settings
 from edgecnn.bench.steady import unsteady_machine, unsteady_times
 from edgecnn.bench.throughput import TURNS, flood_in_turns
 from edgecnn.data.preprocess import Float
@@ -81,6 +85,15 @@ def bench(request: BenchRequest, progress: Progress | None = None) -> Run:
     before = snapshot()
     result, speeds = _timed(ready, request, progress)
     after = snapshot()
+    with progress.stage("peaks and energy"):
+        peaks = _peaks(ready, tuning)
+        energies = {row.candidate.name: _energy(row, batch, request) for row in ready}
+    with progress.stage("layers"):
+        layers = {
+            row.candidate.name: layer_times(row.candidate, tuning, row.batches)
+            for row in ready
+            if request.layers and row.candidate.kind == ARTIFACT
+        }
     first = ready[0].candidate.name
     meanwhile = unsteady_machine(before, after)
     rows = []
@@ -91,16 +104,21 @@ def bench(request: BenchRequest, progress: Progress | None = None) -> Run:
             continue
         opened = next(row for row in ready if row.candidate is candidate)
         times, opening = result.times(name), openings[name]
+        per_s = batch * speeds.get(name, 1000 / times.p50_ms)
+        executed, macs = candidate.executed(opened.session), sum(candidate.artifact.layer_macs.values())
         measured = {
             "runtime": _runtime(candidate.package),
-            "executed": candidate.executed(opened.session),
+            "executed": executed,
             "times": times,
-            "images_per_s": round(batch * speeds.get(name, 1000 / times.p50_ms), 3),
+            "images_per_s": round(per_s, 3),
             "load_ms": opening and opening.load_ms,
             "first_ms": opening and opening.first_ms,
             "memory_bytes": opening and opening.memory_bytes,
             "size_bytes": candidate.size_bytes(),
             "ratio": None if name == first else result.ratio(name, first),
+            "energy": energies[name],
+            "roofline": roofline(executed, round(per_s * macs), 1.0, peaks[candidate.package]),
+            "layers": layers.get(name, ()),
             "unstable": (*unsteady_times(times.rounds_ms, name not in result.unsettled), *meanwhile),
         }
         rows.append(_row(candidate, "ok", measured))
@@ -157,6 +175,26 @@ def _timed(ready: Sequence[Opened], request: BenchRequest, progress: Progress) -
     runs = [(row.candidate.name, _in_rotation(row.session, row.batches)) for row in ready]
     with progress.stage("time"):
         return race(runs, request.duration_s * len(ready), MOST_ROUNDS, on_round=progress.advance), {}
+
+
+def _peaks(ready: Sequence[Opened], tuning: Tuning) -> dict[str, dict[str, float]]:
+    """Giga-operations per second by runtime and by precision, of those that rows run in."""
+    single = replace(tuning, many=False)  # all threads on one run, whatever the rows do
+    found: dict[str, dict[str, float]] = {}
+    for row in ready:
+        peaks = found.setdefault(row.candidate.package, {})
+        for precision in row.candidate.executed(row.session):
+            if precision not in peaks:
+                peak = measure_peak(row.candidate.package, precision, single)
+                peaks |= {} if peak is None else {precision: peak}
+    return found
+
+
+def _energy(row: Opened, batch: int, request: BenchRequest) -> Energy:
+    def work() -> int:
+        return batch * row.session.flood(row.batches, ENERGY_S)[0]
+
+    return measure_energy(work, find_target(row.candidate.artifact.manifest["target"]).name == "tensorrt")
 
 
 def _in_rotation(session: Session, batches: Sequence[Float]) -> Any:

@@ -29,6 +29,13 @@ def gpus() -> list[dict[str, Any]]:
     ]
 
 
+def gpu_watts() -> float | None:
+    """What all GPUs together draw now; None where ``nvidia-smi`` does not say."""
+    cells = _said("nvidia-smi", "--query-gpu=power.draw", "--format=csv,noheader,nounits").split()
+    watts = [value for value in map(_number, cells) if isinstance(value, float)]
+    return sum(watts) if watts else None
+
+
 def jetson_power_mode() -> str:
     """Such as ``MAXN``; empty where there is no ``nvpmodel``."""
     found = re.search(r"NV Power Mode:\s*(.+)", _said("nvpmodel", "-q"))

@@ -23,6 +23,7 @@ WARM_UP_S, MOST_WARM_UP = 3.0, 100  # where warming up ends in any case, once th
 FEWEST_ROUNDS, MOST_ROUNDS = 20, 200
 BUDGET_S = 8.0  # of rounds, once the fewest are done
 RESAMPLES = 2000
+MOST_BLOCKS = 16  # a run of seconds has no more independent parts than this: load comes and goes by the second
 
 # The fewest calls of which the slowest lies beyond the true 99th percentile with 95 % confidence, whatever the
 # distribution: 1 - 0.99^n >= 0.95 (Wilks 1941). With fewer, a p99 would be the tail that happened not to be seen.
@@ -115,10 +116,16 @@ class Race:
         return float(np.median(over) / np.median(under)), (low, high)
 
 
+def differs(ratio: Ratio) -> bool:
+    """Whether two rows differ beyond noise: the whole interval is on one side of 1, and a hundredth of it shows."""
+    low, high = (round(bound, 2) for bound in ratio.ratio_ci95)
+    return low > 1 or high < 1
+
+
 def _resampled(rounds: int) -> Iterable[NDArray[np.int64]]:
-    """Rounds drawn with replacement, in blocks whose length is the root of their number."""
+    """Rounds drawn with replacement, in blocks as long as disturbances last."""
     random = np.random.default_rng(0)
-    length = round(rounds**0.5)
+    length = max(round(rounds**0.5), rounds // MOST_BLOCKS)
     for _ in range(RESAMPLES):
         starts = random.integers(0, rounds, (-(-rounds // length), 1))
         yield ((starts + np.arange(length)) % rounds).ravel()[:rounds]

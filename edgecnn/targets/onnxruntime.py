@@ -1,5 +1,6 @@
 """ONNX Runtime on CPUs, and the portable ONNX graph that it runs as well."""
 
+import json
 import tempfile
 import time
 from collections.abc import Sequence
@@ -10,9 +11,9 @@ from typing import TYPE_CHECKING, ClassVar
 from edgecnn.data.preprocess import Float
 from edgecnn.graph.session import inference_session
 from edgecnn.names import INPUT, OUTPUT
-from edgecnn.targets.base import UNTUNED, ExecutedLayer, Interface, Session, Target, Tuning, available_cores
+from edgecnn.targets.base import UNTUNED, ExecutedLayer, Interface, KernelTime, Session, Target, Tuning, available_cores
 from edgecnn.targets.onnx_file import read_nodes
-from edgecnn.targets.ort_executed import executed_layers
+from edgecnn.targets.ort_executed import executed_layers, timed_kernels
 
 if TYPE_CHECKING:
     from edgecnn.graph.graph import Graph
@@ -46,6 +47,24 @@ class OnnxRuntimeSession(Session):
             parts = [pool.submit(super(OnnxRuntimeSession, self).flood, batches, seconds) for _ in range(self._callers)]
             done = sum(part.result()[0] for part in parts)
         return done, time.perf_counter() - started
+
+    def kernel_times(self, batches: Sequence[Float]) -> tuple[KernelTime, ...]:
+        written = self._model if isinstance(self._model, bytes) else Path(self._model).read_bytes()
+        with tempfile.TemporaryDirectory() as folder:
+            path = Path(folder) / "optimized.onnx"
+            session = inference_session(
+                self._model,
+                self._optimize,
+                batch=self.interface.batch,
+                optimized=path,
+                threads=self._tuning.threads,
+                profile=Path(folder) / "profile",
+            )
+            for batch in batches:
+                session.run([OUTPUT], {INPUT: batch})
+            events = json.loads(Path(session.end_profiling()).read_bytes())
+            nodes = read_nodes(path.read_bytes())
+            return timed_kernels(executed_layers(read_nodes(written), nodes), events)
 
     @property
     def threads(self) -> int | None:
