@@ -79,7 +79,7 @@ def find_host(destination: str | None, python: str | None, keep: bool) -> "Host 
         return None
     from edgecnn.remote.ssh import Host
 
-    return Host(destination, python or "python3")
+    return Host(destination, "python3" if python is None else python)
 
 
 def print_json(document: object) -> None:

@@ -24,12 +24,14 @@ import subprocess
 import sys
 import tempfile
 import threading
+import traceback
 import zipfile
 from pathlib import Path
 from typing import Any, Iterator
 
 MARK = "edgecnn-agent "
 BYE = 0xFFFFFFFF
+RUN = {"run": True}  # in the place of an order
 BLOCK = 1 << 20
 
 
@@ -91,25 +93,46 @@ class Cache:
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
+        self.keep = False
 
     @contextlib.contextmanager
     def mine(self) -> Iterator[None]:
-        """Alone in the cache, and on the board: two runs at once would measure each other.
+        """Alone in the cache, and on the board: two runs at once would measure each other. Cleans up at its end.
 
         Raises:
             Refusal: another run is here.
         """
+        with self._locked():
+            try:
+                self.remove_runs()
+                yield
+            except Bye:
+                self.keep = False
+                raise
+            except (Lost, SystemExit):
+                self.keep = True
+                raise
+            finally:
+                # The lock is let go after this, so that the next run finds all of it or none.
+                self.remove_runs()
+                if not self.keep:
+                    self.remove()
+
+    @contextlib.contextmanager
+    def _locked(self) -> Iterator[None]:
         while True:
             self.folder.mkdir(parents=True, exist_ok=True, mode=0o700)
-            descriptor = os.open(self.folder, os.O_RDONLY)
+            descriptor = os.open(str(self.folder), os.O_RDONLY)
             try:
                 fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError:
+                os.close(descriptor)
+                raise Refusal("busy", "another run is using this board") from None
+            try:
                 # The run before may have removed the folder between the two calls.
                 if self.folder.exists() and os.fstat(descriptor).st_ino == self.folder.stat().st_ino:
                     yield
                     return
-            except BlockingIOError:
-                raise Refusal("busy", "another run is using this board") from None
             finally:
                 os.close(descriptor)
 
@@ -242,48 +265,34 @@ def kill(child: subprocess.Popen[bytes]) -> None:
         os.killpg(child.pid, signal.SIGKILL)
 
 
+def converse(cache: Cache) -> dict[str, Any]:
+    """From the request to the answer."""
+    request = json.loads(frame().decode())
+    cache.keep = request["keep"]
+    missing = [name for name in request["modules"] if importlib.util.find_spec(name) is None]
+    here = cache.have(request["files"])
+    say("hello", python=list(sys.version_info[:3]), missing=missing, have=here)
+    for order in iter(lambda: json.loads(frame().decode()), RUN):
+        cache.receive(order)
+    folder = Path(tempfile.mkdtemp(prefix="run-", dir=str(cache.folder)))
+    cache.lay_out(request["files"], folder)
+    return run(request, folder)
+
+
 def serve(cache: Cache) -> None:
-    """One conversation, from the request to the answer."""
-    keep, said = False, None
+    """One conversation; the client hears of its end when everything is cleaned up."""
     try:
         with cache.mine():
-            try:
-                cache.remove_runs()
-                request = json.loads(frame().decode())
-                keep = request["keep"]
-                missing = [name for name in request["modules"] if importlib.util.find_spec(name) is None]
-                here = cache.have(request["files"])
-                say("hello", python=list(sys.version_info[:3]), missing=missing, have=here)
-                while True:
-                    order = json.loads(frame().decode())
-                    if "run" in order:
-                        break
-                    cache.receive(order)
-                folder = Path(tempfile.mkdtemp(prefix="run-", dir=str(cache.folder)))
-                cache.lay_out(request["files"], folder)
-                said = dict(run(request, folder), kind="done")
-            except Refusal as refusal:
-                said = {"kind": "error", "what": refusal.kind, "text": str(refusal)}
-            except OSError as error:
-                said = {"kind": "error", "what": "storage", "text": error.strerror or str(error)}
-            except Bye:
-                keep = False
-            except Lost:
-                keep = True
-            except SystemExit:
-                keep = True
-                raise
-            finally:
-                # The lock is let go after this, so that the next run finds all of it or none.
-                cache.remove_runs()
-                if not keep:
-                    cache.remove()
+            answer = converse(cache)
     except Refusal as refusal:
-        said = {"kind": "error", "what": refusal.kind, "text": str(refusal)}
+        say("error", what=refusal.kind, text=str(refusal))
     except OSError as error:
-        said = {"kind": "error", "what": "storage", "text": f"{cache.folder}: {error.strerror or error}"}
-    if said is not None:
-        say(said.pop("kind"), **said)
+        where = f"{error.filename}: " if error.filename else ""
+        say("error", what="storage", text=f"cannot write there: {where}{error.strerror or error}")
+    except (Bye, Lost):
+        pass  # nobody listens
+    else:
+        say("done", **answer)
 
 
 def main() -> None:
@@ -296,6 +305,9 @@ def main() -> None:
         serve(Cache(Path(home) / "edgecnn" / "remote"))
     except SystemExit as end:
         code = int(end.code or 0)
+    except Exception:
+        traceback.print_exc()
+        code = 1
     os._exit(code)  # the watching thread still reads, and Python would wait for it
 
 

@@ -47,9 +47,8 @@ def verify_there(
     """
     artifact = load_artifact(folder)
     pictures, spec = ([], "") if images is None else image_items(images)
-    there = _there(artifact)
-    step = ("-m", "edgecnn.remote.there", there, spec, "" if max_drop_pp is None else repr(max_drop_pp))
-    job = _job([artifact], [*artifact_items(artifact, there), *pictures], step)
+    step = ("-m", "edgecnn.remote.there", "artifact", spec, "" if max_drop_pp is None else repr(max_drop_pp))
+    job = _job([artifact], [*artifact_items(artifact, "artifact"), *pictures], step)
     found = _decoded(host, run_there(host, job, keep, progress or Progress()), Verification)
     return replace(found, images=found.images | {"name": f"{found.images['name']} on {host.destination}"})
 
@@ -74,7 +73,8 @@ def bench_there(
                 f"{artifact.folder}: is for TensorRT, whose engine is built, checked and timed on its board by"
                 f" `edgecnn verify {artifact.folder} --host {host.destination}`"
             )
-    places = [_there(artifact, index) for index, artifact in enumerate(artifacts)]
+    # Rows are called by a folder's name, which two artifacts may share.
+    places = [f"artifacts/{index}/{artifact.folder.resolve().name}" for index, artifact in enumerate(artifacts)]
     items = [
         entry for artifact, place in zip(artifacts, places, strict=True) for entry in artifact_items(artifact, place)
     ]
@@ -117,11 +117,6 @@ def has_bundle(folder: Path) -> bool:
         IntegrityError: the artifact is not what its manifest says.
     """
     return "bundle.zip" in load_artifact(folder).files
-
-
-def _there(artifact: Artifact, index: int = 0) -> str:
-    """Its folder on the board: its name is kept, because rows are called by it."""
-    return f"artifacts/{index}/{artifact.folder.resolve().name}"
 
 
 def _job(artifacts: list[Artifact], items: list[Item], step: tuple[str, ...]) -> Job:

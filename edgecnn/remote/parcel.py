@@ -40,10 +40,10 @@ def item(path: str, local: Path, unpack: bool = False) -> Item:
         InputError: it cannot be read.
     """
     try:
-        content = local.read_bytes()
+        with local.open("rb") as file:
+            return Item(path, local, hashlib.file_digest(file, "sha256").hexdigest(), file.tell(), unpack)
     except OSError as error:
         raise InputError(f"{local}: cannot be read ({error.strerror})") from error
-    return Item(path, local, hashlib.sha256(content).hexdigest(), len(content), unpack)
 
 
 def source() -> list[Item]:

@@ -17,7 +17,7 @@ import msgspec
 
 from edgecnn.errors import BusyError, EdgecnnError, IntegrityError, StorageError, UnavailableError, printable
 from edgecnn.progress import Progress
-from edgecnn.remote.agent import BYE, MARK
+from edgecnn.remote.agent import BYE, MARK, RUN
 from edgecnn.remote.parcel import Item
 from edgecnn.remote.ssh import FAILED, Host
 
@@ -194,7 +194,7 @@ class _Talk:
                             self._frame(piece)
                             advance(len(piece))
                     self._frame(b"")
-                self.send({"run": True})
+                self.send(RUN)
             except OSError as error:
                 self._unread = error
 

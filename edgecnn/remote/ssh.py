@@ -91,7 +91,7 @@ class Host:
             raise UsageError(f"{COMMAND} is no command line: {error}") from error
         strict = [word for option in STRICT for word in ("-o", option)]
         patience = [word for option in PATIENCE for word in ("-o", option)]
-        return [ssh, *strict, *more, *patience, "-T", "--", self.destination, f"{self.python} -c '{code}'"]
+        return [ssh, *strict, *more, *patience, "-T", "--", self.destination, f"exec {self.python} -c '{code}'"]
 
     def start(self, code: str, err: IO[bytes]) -> subprocess.Popen[bytes]:
         """Runs Python code there.
