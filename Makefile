@@ -3,6 +3,7 @@ PYTHON ?= python3
 BIN := .venv/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check
 DATASET := /usr/share/datasets/fashion-mnist
+SSHD := /usr/sbin/sshd
 SUDO := $(shell test "$$(id -u)" = 0 || echo sudo)
 APT_INSTALL := $(SUDO) apt-get update -qq && $(SUDO) apt-get install -y -qq
 
@@ -24,7 +25,7 @@ lint: .venv/.dev
 types: .venv/.dev
 	$(BIN)/mypy
 
-unit: .venv/.dev | $(DATASET)
+unit: .venv/.dev | $(DATASET) $(SSHD)
 	$(BIN)/python -m pytest
 
 clean:
@@ -52,6 +53,10 @@ clean:
 # Fashion-MNIST, from Debian's and Ubuntu's archives.
 $(DATASET):
 	$(APT_INSTALL) dataset-fashion-mnist
+
+# A real server for the tests of --host, which run their own on loopback.
+$(SSHD):
+	$(APT_INSTALL) openssh-server
 
 bench-export: .venv/.demo ## seconds and memory of whole exports
 	$(BIN)/python tools/bench_export.py

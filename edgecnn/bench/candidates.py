@@ -111,9 +111,7 @@ def candidates(folders: Sequence[Path], against: Sequence[str]) -> list[Candidat
         UnavailableError: torch is asked for, and not installed.
         IntegrityError: a folder is no artifact, or not what its manifest says.
     """
-    for name in against:
-        if name not in (EAGER, COMPILE) and not Path(name).is_dir():
-            raise unknown_name("--against", name, (EAGER, COMPILE, "the folder of an artifact"))
+    check_names(against)
     if {EAGER, COMPILE} & set(against) and importlib.util.find_spec("torch") is None:
         raise UnavailableError(f"--against {EAGER} and {COMPILE} need torch: pip install 'edgecnn[export]'")
     if len(set(against)) < len(against):
@@ -130,6 +128,17 @@ def candidates(folders: Sequence[Path], against: Sequence[str]) -> list[Candidat
     found += [(artifact.folder.resolve().name, ARTIFACT, artifact) for artifact in artifacts]
     names = _unique([name for name, _, _ in found])
     return [Candidate(name, kind, artifact) for name, (_, kind, artifact) in zip(names, found, strict=True)]
+
+
+def check_names(against: Sequence[str]) -> None:
+    """Refuses what is no reference, with the ones that there are.
+
+    Raises:
+        UsageError: one is neither PyTorch's nor a folder.
+    """
+    for name in against:
+        if name not in (EAGER, COMPILE) and not Path(name).is_dir():
+            raise unknown_name("--against", name, (EAGER, COMPILE, "the folder of an artifact"))
 
 
 def _network(artifact: Artifact) -> tuple[Any, ...]:

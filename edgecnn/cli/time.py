@@ -5,7 +5,7 @@ from typing import Annotated
 
 import typer
 
-from edgecnn.cli.app import Json, app, print_json
+from edgecnn.cli.app import Board, Json, Keep, RemotePython, app, find_host, print_json
 from edgecnn.errors import StorageError
 
 RunFile = Annotated[
@@ -29,10 +29,14 @@ def bench(
     ] = "latency",
     layers: Annotated[bool, typer.Option("--layers", help="Where the time goes, by PyTorch module.")] = False,
     out: RunFile = None,
+    host: Board = None,
+    remote_python: RemotePython = None,
+    keep: Keep = False,
     as_json: Json = False,
 ) -> None:
-    """Time artifacts here, in turns, on their golden pairs' images, with the machine in the record."""
+    """Time artifacts here or on a board, in turns, on their golden pairs' images, with the machine in the record."""
     _check_out(out)
+    board = find_host(host, remote_python, keep)
     import msgspec
 
     from edgecnn.artifact import write_whole
@@ -44,7 +48,12 @@ def bench(
 
     request = BenchRequest(tuple(artifacts), tuple(against or ()), threads, batch, duration, mode, layers)
     with watching() as progress:
-        found = run(request, progress)
+        if board is None:
+            found = run(request, progress)
+        else:
+            from edgecnn.remote.boards import bench_there
+
+            found = bench_there(board, request, keep, progress)
     if out is not None:
         write_whole(out, encode(found))
     for text in warnings(found):

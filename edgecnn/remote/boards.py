@@ -8,6 +8,8 @@ from typing import TypeVar
 import msgspec
 
 from edgecnn.artifact import Artifact, load_artifact
+from edgecnn.bench.bench import BenchRequest
+from edgecnn.bench.candidates import COMPILE, EAGER, check_names
 from edgecnn.bench.record import Run
 from edgecnn.errors import EdgecnnError, InputError, UnavailableError, UsageError, printable
 from edgecnn.progress import Progress
@@ -53,33 +55,56 @@ def verify_there(
     return replace(found, images=found.images | {"name": f"{found.images['name']} on {host.destination}"})
 
 
-def bench_there(
-    host: Host, folders: list[Path], options: list[str], keep: bool = False, progress: Progress | None = None
-) -> Run:
-    """Times artifacts on a board; the run is the board's own, its machine's facts included.
+def bench_there(host: Host, request: BenchRequest, keep: bool = False, progress: Progress | None = None) -> Run:
+    """Times artifacts on a board. The run is the board's own: its machine's facts, and its refusals row by row.
 
     Args:
-        options: of ``edgecnn bench``, as they are.
         keep: leave the files on the board for the next call.
 
     Raises:
-        UsageError: an artifact for TensorRT, which ``verify`` builds and times there.
+        UsageError: an artifact for TensorRT, which ``verify`` builds and times there; no such reference.
         EdgecnnError: as ``run_there``, or the board's own refusal.
     """
-    artifacts = [load_artifact(folder) for folder in folders]
-    for artifact in artifacts:
+    check_names(request.against)
+    sent = _Sent(host)
+    against = [name if name in (EAGER, COMPILE) else sent.place(Path(name)) for name in request.against]
+    places = [sent.place(folder) for folder in request.artifacts]
+    options = [
+        "--mode",
+        request.mode,
+        "--duration",
+        repr(request.duration_s),
+        *(["--layers"] if request.layers else []),
+    ]
+    for flag, value in (("--threads", request.threads), ("--batch", request.batch)):
+        options += [] if value is None else [flag, str(value)]
+    for name in against:
+        options += ["--against", name]
+    step = ("-m", "edgecnn", "bench", *places, *options, "--json")
+    job = _job(sent.artifacts, sent.items, step, every_runtime=False)
+    return _decoded(host, run_there(host, job, keep, progress or Progress()), Run)
+
+
+class _Sent:
+    """Artifacts and their folders on the board."""
+
+    def __init__(self, host: Host) -> None:
+        self.artifacts: list[Artifact] = []
+        self.items: list[Item] = []
+        self._host = host
+
+    def place(self, folder: Path) -> str:
+        """An artifact's folder there. It keeps its name, which its row is called by and which others may share."""
+        artifact = load_artifact(folder)
         if "bundle.zip" in artifact.files:
             raise UsageError(
-                f"{artifact.folder}: is for TensorRT, whose engine is built, checked and timed on its board by"
-                f" `edgecnn verify {artifact.folder} --host {host.destination}`"
+                f"{folder}: is for TensorRT, whose engine its board builds, checks and times by"
+                f" `edgecnn verify {folder} --host {self._host.destination}`"
             )
-    # Rows are called by a folder's name, which two artifacts may share.
-    places = [f"artifacts/{index}/{artifact.folder.resolve().name}" for index, artifact in enumerate(artifacts)]
-    items = [
-        entry for artifact, place in zip(artifacts, places, strict=True) for entry in artifact_items(artifact, place)
-    ]
-    job = _job(artifacts, items, ("-m", "edgecnn", "bench", *places, *options, "--json"))
-    return _decoded(host, run_there(host, job, keep, progress or Progress()), Run)
+        there = f"artifacts/{len(self.artifacts)}/{folder.resolve().name}"
+        self.artifacts.append(artifact)
+        self.items += artifact_items(artifact, there)
+        return there
 
 
 def run_bundle_there(host: Host, folder: Path, keep: bool = False, progress: Progress | None = None) -> OnDevice:
@@ -119,9 +144,15 @@ def has_bundle(folder: Path) -> bool:
     return "bundle.zip" in load_artifact(folder).files
 
 
-def _job(artifacts: list[Artifact], items: list[Item], step: tuple[str, ...]) -> Job:
+def _job(artifacts: list[Artifact], items: list[Item], step: tuple[str, ...], every_runtime: bool = True) -> Job:
+    """A command of ours.
+
+    Args:
+        every_runtime: whether one that is missing there ends it, before anything is sent.
+    """
     targets = [find_target(artifact.manifest["target"]) for artifact in artifacts]
-    modules = dict.fromkeys([*BASE_MODULES, *(package for target in targets for package in target.packages)])
+    runtimes = [package for target in targets for package in target.packages] if every_runtime else []
+    modules = dict.fromkeys([*BASE_MODULES, *runtimes])
     extras = ",".join(dict.fromkeys(target.extra for target in targets))
     return Job(
         items=(*source(), *items),

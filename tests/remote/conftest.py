@@ -45,7 +45,7 @@ def there(board: Board, command: Command) -> Callable[..., Answer]:
 @pytest.fixture
 def ort_artifact(tiny_export: Callable[..., Exported], tmp_path: Path) -> Path:
     """A copy of an INT8 artifact for the runtime that the board has."""
-    return shutil.copytree(tiny_export("onnxruntime", "int8").artifact.folder, tmp_path / "artifact")
+    return shutil.copytree(tiny_export("onnxruntime", "int8").artifact.folder, tmp_path / "small")
 
 
 @pytest.fixture
