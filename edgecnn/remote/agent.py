@@ -2,7 +2,7 @@
 
 Both directions share one connection. The client sends frames, a length as ``>I`` and so many bytes: a request, then for
 each file that is needed an order, its content in pieces and an empty frame, then ``run``. ``BYE`` instead of a length
-ends everything. The agent answers in lines that begin with ``MARK``, because a login shell may print its own: ``hello``
+ends everything, and so does a minute of silence: while the command runs, empty frames come. The agent answers in lines that begin with ``MARK``, because a login shell may print its own: ``hello``
 with what is here, then ``done`` or ``error``.
 
 Files lie in a cache by their sha256. It is removed at every end but two: the client asked to keep it, or the
@@ -33,6 +33,8 @@ MARK = "edgecnn-agent "
 BYE = 0xFFFFFFFF
 RUN = {"run": True}  # in the place of an order
 BLOCK = 1 << 20
+
+silence_s = 60  # until the client says another number
 
 
 class Lost(Exception):
@@ -65,8 +67,10 @@ def frame() -> bytes:
 
 
 def exactly(count: int) -> bytes:
-    """So many bytes of the client's."""
+    """So many bytes of the client's; one who is silent too long is lost, whatever the network says."""
+    signal.alarm(silence_s)
     content = sys.stdin.buffer.read(count)
+    signal.alarm(0)
     if len(content) < count:
         raise Lost
     return content
@@ -127,7 +131,7 @@ class Cache:
                 fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
             except BlockingIOError:
                 os.close(descriptor)
-                raise Refusal("busy", "another run is using this board") from None
+                raise Refusal("busy", "another run is using this board, or one broke off a minute ago") from None
             try:
                 # The run before may have removed the folder between the two calls.
                 if self.folder.exists() and os.fstat(descriptor).st_ino == self.folder.stat().st_ino:
@@ -214,7 +218,8 @@ def run(request: dict[str, Any], folder: Path) -> dict[str, Any]:
 
     def watch() -> None:
         try:
-            frame()
+            while True:
+                frame()  # an empty one now and then, for as long as the client waits
         except (Lost, Bye) as end:
             with lock:
                 ended.append(end)
@@ -269,6 +274,8 @@ def converse(cache: Cache) -> dict[str, Any]:
     """From the request to the answer."""
     request = json.loads(frame().decode())
     cache.keep = request["keep"]
+    global silence_s
+    silence_s = request["silence_s"]
     missing = [name for name in request["modules"] if importlib.util.find_spec(name) is None]
     here = cache.have(request["files"])
     say("hello", python=list(sys.version_info[:3]), missing=missing, have=here)
@@ -297,7 +304,7 @@ def serve(cache: Cache) -> None:
 
 def main() -> None:
     """What ``python3 -c`` calls."""
-    for number in (signal.SIGHUP, signal.SIGTERM):
+    for number in (signal.SIGHUP, signal.SIGTERM, signal.SIGALRM):
         signal.signal(number, lambda number, frame: sys.exit(128 + number))
     home = os.environ.get("XDG_CACHE_HOME") or str(Path.home() / ".cache")
     code = 0

@@ -27,6 +27,7 @@ AGENT = Path(__file__).with_name("agent.py")
 OLDEST = (3, 8)  # Python that the agent is written for
 PIECE = 1 << 16  # bytes of a frame: an interrupt waits for one at most
 LONGEST = 1 << 28  # bytes of an answer
+SILENCE_S = 60  # after which a board takes its client for lost; no network says so by itself
 PARTING_S = 10.0  # that a board has to clean up
 # Reads the agent's length and its source; whatever Python this is, it says so.
 BOOTSTRAP = (
@@ -108,7 +109,7 @@ def run_there(host: Host, job: Job, keep: bool, progress: Progress) -> Done:
         with progress.stage(f"reach {host.destination}"):
             files = [entry.as_json() for entry in job.items]
             settings = {"steps": job.steps, "cwd": job.cwd, "source": job.source, "collect": job.collect}
-            talk.send({"files": files, "modules": job.modules, "keep": keep, **settings})
+            talk.send({"files": files, "modules": job.modules, "keep": keep, "silence_s": SILENCE_S, **settings})
             hello = talk.hear("hello", _Hello)
             _check(host, job, hello)
         orders = _orders(job, hello)
@@ -117,7 +118,7 @@ def run_there(host: Host, job: Job, keep: bool, progress: Progress) -> Done:
             sender.start()
             sender.join()
             talk.check_sent()
-        with progress.stage(f"run on {host.destination}"):
+        with progress.stage(f"run on {host.destination}"), talk.staying():
             return talk.hear("done", Done)
 
 
@@ -148,10 +149,18 @@ def _orders(job: Job, hello: _Hello) -> list[tuple[Item, int]]:
         if found is None:
             orders.append((entry, 0))
         elif found.size is not None:
-            with entry.local.open("rb") as file:
-                ours = hashlib.sha256(file.read(found.size)).hexdigest() == found.sha256
+            ours = _sha256_of_first(found.size, entry.local) == found.sha256
             orders.append((entry, found.size if ours else 0))
     return orders
+
+
+def _sha256_of_first(count: int, path: Path) -> str:
+    digest = hashlib.sha256()
+    with path.open("rb") as file:
+        while count > 0 and (block := file.read(min(count, 1 << 20))):
+            digest.update(block)
+            count -= len(block)
+    return digest.hexdigest()
 
 
 class _Talk:
@@ -197,6 +206,23 @@ class _Talk:
                 self.send(RUN)
             except OSError as error:
                 self._unread = error
+
+    @contextlib.contextmanager
+    def staying(self) -> Iterator[None]:
+        """Tells the board now and then that somebody still waits."""
+        heard = threading.Event()
+
+        def beat() -> None:
+            while not heard.wait(SILENCE_S / 4):
+                with self._idle:
+                    self._frame(b"")
+
+        thread = threading.Thread(target=beat, daemon=True)
+        thread.start()
+        try:
+            yield
+        finally:
+            heard.set()
 
     def check_sent(self) -> None:
         """Whether everything could be read here.

@@ -126,6 +126,8 @@ def _start(folder: Path, home: Path, user: str, port: int) -> subprocess.Popen[b
         # Ours where the user is the one who runs the tests, whose own cache is nobody's business.
         f"SetEnv XDG_CACHE_HOME={home / '.cache'}",
     ]
+    if user != USER:
+        settings.append("StrictModes no")  # a home that is not the user's, in a folder that anybody may write to
     (folder / "sshd_config").write_text("\n".join(settings) + "\n")
     if os.geteuid() == 0:
         Path("/run/sshd").mkdir(mode=0o755, exist_ok=True)  # what its service would make

@@ -262,7 +262,8 @@ def test_a_broken_connection_is_gone_on_with(
 SLEEPER = """
 import sys
 from edgecnn.cli.process import main
-from edgecnn.remote import boards
+from edgecnn.remote import boards, session
+session.SILENCE_S = 4
 from edgecnn.remote.session import Job
 step = ("-c", "import time; time.sleep(600)", sys.argv.pop())
 boards._job = lambda artifacts, items, _: Job(tuple(items), (step,), (3, 8), (), "")
@@ -304,6 +305,20 @@ def test_a_killed_client_ends_what_runs_there(board: Board, asleep: Callable[[st
     process.communicate()
     wait_for(lambda: not running("marker-killed") and not list(board.cache.glob("run-*")))
     assert list(board.cache.iterdir()), "what has arrived is kept for the next call"
+
+
+def test_a_silent_connection_ends_what_runs_there(board: Board, asleep: Callable[[str], subprocess.Popen[str]]) -> None:
+    process = asleep("marker-silent")
+    time.sleep(6)
+    assert len(running("marker-silent")) == 2, "a client that waits is not silent"
+    (client,) = (pid for pid in running("ssh_config") if Path(f"/proc/{pid}/cmdline").read_bytes().startswith(b"ssh"))
+    os.kill(client, signal.SIGSTOP)  # as a board sees a network that is gone: nothing comes, and nothing ends
+    wait_for(lambda: len(running("marker-silent")) == 1 and not list(board.cache.glob("run-*")))
+    assert list(board.cache.iterdir()), "what has arrived is kept for the next call"
+    os.kill(client, signal.SIGCONT)
+    out, err = process.communicate(timeout=30)
+    assert (process.returncode, out) == (4, "")
+    assert one_line(err).startswith("edgecnn: board: ")
 
 
 def test_an_agent_that_is_stopped_cleans_up(board: Board, asleep: Callable[[str], subprocess.Popen[str]]) -> None:

@@ -1,6 +1,7 @@
 """``verify --host`` finds on a board what ``verify`` finds here, without torch or edgecnn there, and leaves nothing."""
 
 import json
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 
@@ -12,6 +13,7 @@ from edgecnn.progress import Progress
 from edgecnn.remote.boards import verify_there
 from edgecnn.remote.ssh import Host
 from tests.conftest import Answer, Command
+from tests.faults.conftest import one_line
 from tests.remote.board import Board
 
 There = Callable[..., Answer]
@@ -57,6 +59,17 @@ def test_images_go_along(board: Board, there: There, command: Command, ort_artif
         assert (found["reference"], found["images"]["name"]) == ("onnx", f"{name} on board")
         here = json.loads(command("verify", ort_artifact, "--images", images, "--json").out)
         assert (found["n"], found["images"]["sha256"]) == (here["n"], here["images"]["sha256"])
+    assert board.left() == []
+
+
+def test_an_image_that_cannot_be_read_is_named(
+    board: Board, there: There, ort_artifact: Path, photos: Path, tmp_path: Path
+) -> None:
+    images = shutil.copytree(photos, tmp_path / "images")
+    (images / "3.jpg").write_bytes(b"no picture")
+    answer = there("verify", ort_artifact, "--images", images)
+    assert (answer.code, answer.out) == (3, "")
+    assert one_line(answer.err).startswith("edgecnn: board: images/3.jpg: ")
     assert board.left() == []
 
 
