@@ -1,9 +1,10 @@
 """Runs on the board, from ``python3 -c``: takes files, runs a command on them, answers, leaves nothing. Python 3.8.
 
 Both directions share one connection. The client sends frames, a length as ``>I`` and so many bytes: a request, then for
-each file that is needed an order, its content in pieces and an empty frame, then ``run``. ``BYE`` instead of a length
-ends everything, and so does a minute of silence: while the command runs, empty frames come. The agent answers in lines that begin with ``MARK``, because a login shell may print its own: ``hello``
-with what is here, then ``done`` or ``error``.
+each file that is needed an order, its content in pieces and an empty frame, then ``run``. While the command runs, empty
+frames come. ``BYE`` instead of a length ends everything, and so does a minute of silence. The agent answers in lines
+that begin with ``MARK``, because a login shell may print its own: ``hello`` with what is here, then ``done`` or
+``error``.
 
 Files lie in a cache by their sha256. It is removed at every end but two: the client asked to keep it, or the
 connection broke, and the next call goes on with what has arrived.

@@ -51,7 +51,7 @@ def test_settings_arrive(board: Board, there: There, tiny_export: Callable[..., 
         "throughput",
         0.2,
     )
-    assert "throughput per batch of 3, 1 threads" in there("bench", folder, *options).out
+    assert "throughput per batch of 3" in there("bench", folder, *options).out
     assert board.left() == []
 
 
