@@ -5,6 +5,7 @@ PIP := $(BIN)/python -m pip --disable-pip-version-check
 DATASET := /usr/share/datasets/fashion-mnist
 BROWSER := /usr/bin/chromedriver
 OTHER_CPUS := /usr/bin/qemu-x86_64
+SSHD := /usr/sbin/sshd
 SUDO := $(shell test "$$(id -u)" = 0 || echo sudo)
 APT_INSTALL := $(SUDO) apt-get update -qq && $(SUDO) apt-get install -y -qq
 
@@ -26,7 +27,7 @@ lint: .venv/.dev
 types: .venv/.dev
 	$(BIN)/mypy
 
-unit: .venv/.dev | $(DATASET) $(BROWSER) $(OTHER_CPUS)
+unit: .venv/.dev | $(DATASET) $(BROWSER) $(OTHER_CPUS) $(SSHD)
 	$(BIN)/python -m pytest
 
 clean:
@@ -62,6 +63,10 @@ $(DATASET):
 # The browser that tests look at a report with; the driver brings nothing that would start it.
 $(BROWSER):
 	$(APT_INSTALL) chromium chromium-driver
+
+# A real server for the tests of --host, which run their own on loopback.
+$(SSHD):
+	$(APT_INSTALL) openssh-server
 
 bench-export: .venv/.demo ## seconds and memory of whole exports
 	$(BIN)/python tools/bench_export.py

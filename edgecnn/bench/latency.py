@@ -1,19 +1,33 @@
 """Latency of several ways to answer, timed in turns so that whatever else the machine does befalls all of them alike.
 
-A round runs every candidate once: A B C A B C. Medians and ratios are taken over rounds, and the interval of a ratio by
-a paired bootstrap of rounds (Efron and Tibshirani 1993, An Introduction to the Bootstrap, chapter 8).
+A round runs every candidate once, in an order that is drawn anew: whoever always came after another would always find
+its threads and its caches. Medians and ratios are taken over rounds. The interval of a ratio comes
+from a paired bootstrap: what disturbed a round disturbed all of it, so rounds are drawn, not times. They are drawn in
+runs of neighbours, because a busy second slows many rounds in a row, and drawn one by one these would pass for as many
+independent witnesses (circular blocks: Politis and Romano 1992, in Exploring the Limits of Bootstrap).
 """
 
+import math
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
+from numpy.typing import NDArray
 
-WARM_UP = 5  # rounds that are not counted: caches, thread pools and clocks find their place
+from edgecnn.bench.record import Ratio, Times
+
+WINDOW = 5  # rounds that are held against as many before them
+LEVEL = 0.05  # how far their medians may be apart
+WARM_UP_S, MOST_WARM_UP = 3.0, 100  # where warming up ends in any case, once the fewest rounds are done
 FEWEST_ROUNDS, MOST_ROUNDS = 20, 200
-BUDGET_S = 8.0  # of counted rounds, once the fewest are done
+BUDGET_S = 8.0  # of rounds, once the fewest are done
 RESAMPLES = 2000
+MOST_BLOCKS = 16  # a run of seconds has no more independent parts than this: load comes and goes by the second
+
+# The fewest calls of which the slowest lies beyond the true 99th percentile with 95 % confidence, whatever the
+# distribution: 1 - 0.99^n >= 0.95 (Wilks 1941). With fewer, a p99 would be the tail that happened not to be seen.
+FEWEST_FOR_P99 = math.ceil(math.log(0.05) / math.log(0.99))
 
 Run = Callable[[], object]
 
@@ -51,9 +65,14 @@ class Gain:
 
 @dataclass(frozen=True)
 class Race:
-    """Milliseconds of every round by candidate, in the order that they were given in; all have the same rounds."""
+    """Milliseconds of every round by candidate, in the order that they were given in; all have the same rounds.
+
+    Args:
+        unsettled: candidates whose times never became level while warming up.
+    """
 
     rounds_ms: dict[str, tuple[float, ...]]
+    unsettled: tuple[str, ...] = ()
 
     @property
     def latencies(self) -> tuple[Latency, ...]:
@@ -66,44 +85,114 @@ class Race:
         """These candidates, the fastest first."""
         return sorted(names, key=lambda name: float(np.median(self.rounds_ms[name])))
 
-    def gain(self, candidate: str, against: str, seed: int = 0) -> Gain:
-        """Resamples rounds, not single times: what disturbed a round disturbed both."""
-        fast, slow = np.array(self.rounds_ms[candidate]), np.array(self.rounds_ms[against])
-        picks = np.random.default_rng(seed).integers(0, len(fast), (RESAMPLES, len(fast)))
-        ratios = np.median(slow[picks], axis=1) / np.median(fast[picks], axis=1)
+    def times(self, name: str) -> Times:
+        """For the record. Nothing is cut off; there is no p99 of fewer than ``FEWEST_FOR_P99`` calls."""
+        ms = np.array(self.rounds_ms[name])
+        p50, p90, p99 = (round(float(value), 4) for value in np.percentile(ms, (50, 90, 99)))
+        return Times(
+            n=len(ms),
+            p50_ms=p50,
+            p90_ms=p90,
+            p99_ms=p99 if len(ms) >= FEWEST_FOR_P99 else None,
+            mean_ms=round(float(ms.mean()), 4),
+            min_ms=round(float(ms.min()), 4),
+            rounds_ms=tuple(round(float(value), 4) for value in ms),
+        )
+
+    def ratio(self, name: str, against: str) -> Ratio:
+        """How many times as long a candidate takes: above 1 it is slower."""
+        ratio, (low, high) = self._ratio(name, against)
+        return Ratio(against, round(ratio, 4), (round(low, 4), round(high, 4)))
+
+    def gain(self, candidate: str, against: str) -> Gain:
+        """How many times as fast a candidate is."""
+        return Gain(candidate, against, *self._ratio(against, candidate))
+
+    def _ratio(self, above: str, below: str) -> tuple[float, tuple[float, float]]:
+        """Of the medians, with its interval; the same times give the same one."""
+        over, under = np.array(self.rounds_ms[above]), np.array(self.rounds_ms[below])
+        ratios = [np.median(over[picks]) / np.median(under[picks]) for picks in _resampled(len(over))]
         low, high = (float(bound) for bound in np.percentile(ratios, (2.5, 97.5)))
-        return Gain(candidate, against, float(np.median(slow) / np.median(fast)), (low, high))
+        return float(np.median(over) / np.median(under)), (low, high)
+
+
+def differs(ratio: Ratio) -> bool:
+    """Whether two rows differ beyond noise: the whole interval is on one side of 1, and a hundredth of it shows."""
+    low, high = (round(bound, 2) for bound in ratio.ratio_ci95)
+    return low > 1 or high < 1
+
+
+def _resampled(rounds: int) -> Iterable[NDArray[np.int64]]:
+    """Rounds drawn with replacement, in blocks as long as disturbances last."""
+    random = np.random.default_rng(0)
+    length = max(round(rounds**0.5), rounds // MOST_BLOCKS)
+    for _ in range(RESAMPLES):
+        starts = random.integers(0, rounds, (-(-rounds // length), 1))
+        yield ((starts + np.arange(length)) % rounds).ravel()[:rounds]
 
 
 def race(
     runs: Sequence[tuple[str, Run]],
-    warm_up: int = WARM_UP,
     budget_s: float = BUDGET_S,
+    most_rounds: int = MOST_ROUNDS,
     clock: Callable[[], float] = time.perf_counter,
     on_round: Callable[[], object] = lambda: None,
 ) -> Race:
-    """Times named candidates in turns.
+    """Times named candidates in turns, once they are warm.
 
     Each turn is one call that is not counted and one that is: the first brings the candidate's weights back into the
     caches, and outlasts the threads that the candidate before it left spinning.
 
     Args:
-        budget_s: rounds stop when it is spent, but never before ``FEWEST_ROUNDS``.
+        budget_s: of counted calls; rounds stop when it is spent, but never before ``FEWEST_ROUNDS``.
         clock: seconds, for tests.
         on_round: called after each counted round.
     """
     times: dict[str, list[float]] = {name: [] for name, _ in runs}
-    for _ in range(warm_up):
-        for _, run in runs:
-            run()
-    started = clock()
-    for done in range(MOST_ROUNDS):
-        if done >= FEWEST_ROUNDS and clock() - started > budget_s:
+    unsettled = warm_up(runs, clock)
+    order, spent = np.random.default_rng(0), 0.0
+    for done in range(most_rounds):
+        if done >= FEWEST_ROUNDS and spent > budget_s:
             break
-        for name, run in runs:
+        for place in order.permutation(len(runs)):
+            name, run = runs[place]
             run()
-            before = clock()
-            run()
-            times[name].append(1000 * (clock() - before))
+            took = _timed(run, clock)
+            spent += took
+            times[name].append(1000 * took)
         on_round()
-    return Race({name: tuple(ms) for name, ms in times.items()})
+    return Race({name: tuple(ms) for name, ms in times.items()}, unsettled)
+
+
+def warm_up(runs: Sequence[tuple[str, Run]], clock: Callable[[], float] = time.perf_counter) -> tuple[str, ...]:
+    """Runs candidates in turns until each was level once: caches, thread pools and clocks have found their place.
+
+    Level is a median of ``WINDOW`` calls that is within ``LEVEL`` of the one before. Bounded by ``WARM_UP_S`` and
+    ``MOST_WARM_UP`` rounds.
+
+    Returns:
+        The candidates that never were.
+    """
+    times: dict[str, list[float]] = {name: [] for name, _ in runs}
+    restless = dict.fromkeys(times)
+    started = clock()
+    for done in range(1, MOST_WARM_UP + 1):
+        for name, run in runs:
+            times[name].append(_timed(run, clock))
+        restless = {name: None for name in restless if not _level(times[name])}
+        if not restless or (done >= WINDOW and clock() - started > WARM_UP_S):
+            break
+    return tuple(restless)
+
+
+def _level(times: Sequence[float]) -> bool:
+    if len(times) < 2 * WINDOW:
+        return False
+    before, now = np.median(times[-2 * WINDOW : -WINDOW]), np.median(times[-WINDOW:])
+    return bool(abs(now - before) <= LEVEL * before)
+
+
+def _timed(run: Run, clock: Callable[[], float]) -> float:
+    before = clock()
+    run()
+    return clock() - before

@@ -2,12 +2,15 @@
 
 import json
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from edgecnn.errors import UsageError
 from edgecnn.names import __version__
+
+if TYPE_CHECKING:
+    from edgecnn.remote.ssh import Host
 
 app = typer.Typer(
     name="edgecnn",
@@ -30,6 +33,12 @@ MaxDrop = Annotated[
         "--max-drop", help="Largest loss of top-1 in percentage points; a larger one exits with 6.", metavar="PP"
     ),
 ]
+
+Board = Annotated[
+    str | None, typer.Option("--host", help="Do it there, over SSH with a key.", metavar="[USER@]HOST|ssh://…")
+]
+RemotePython = Annotated[str | None, typer.Option(help="Of --host; python3 unless told.", metavar="PATH")]
+Keep = Annotated[bool, typer.Option("--keep", help="Leave the upload on --host for the next call.")]
 
 
 @app.callback(invoke_without_command=True)
@@ -56,6 +65,21 @@ def parse_size(text: str | None) -> tuple[int, int] | None:
     if len(sides) > 2 or not all(side.isascii() and side.isdigit() for side in sides):
         raise UsageError(f"--size is {text!r}, expected N or HxW in pixels, such as 224 or 192x256")
     return int(sides[0]), int(sides[-1])
+
+
+def find_host(destination: str | None, python: str | None, keep: bool) -> "Host | None":
+    """The board of ``--host``.
+
+    Raises:
+        UsageError: it is none, or its options stand alone.
+    """
+    if destination is None:
+        if python is not None or keep:
+            raise UsageError("--remote-python and --keep are of --host; give that, or drop them")
+        return None
+    from edgecnn.remote.ssh import Host
+
+    return Host(destination, "python3" if python is None else python)
 
 
 def print_json(document: object) -> None:

@@ -5,7 +5,21 @@ from typing import Annotated
 
 import typer
 
-from edgecnn.cli.app import ArtifactFolder, Json, MaxDrop, NumClasses, Size, Weights, app, parse_size, print_json
+from edgecnn.cli.app import (
+    ArtifactFolder,
+    Board,
+    Json,
+    Keep,
+    MaxDrop,
+    NumClasses,
+    RemotePython,
+    Size,
+    Weights,
+    app,
+    find_host,
+    parse_size,
+    print_json,
+)
 from edgecnn.errors import UsageError
 
 
@@ -25,33 +39,49 @@ def verify(
     result: Annotated[
         Path | None, typer.Option(help="What the bundle's run.py found on its device, instead.", metavar="FILE")
     ] = None,
+    host: Board = None,
+    remote_python: RemotePython = None,
+    keep: Keep = False,
     as_json: Json = False,
 ) -> None:
-    """Check an artifact here and now, stage by stage; exits with 6 when it fails."""
+    """Check an artifact here and now, or on a board, stage by stage; exits with 6 when it fails."""
+    board = find_host(host, remote_python, keep)
+    if result is not None and (images, max_drop, weights, board) != (None, None, None, None):
+        raise UsageError("--result is judged as it is; drop --images, --max-drop, --weights and --host")
+    if board is not None and weights is not None:
+        raise UsageError("--weights needs PyTorch, which no board has to have; drop it, or --host")
     from edgecnn.console.evidence import print_verification
     from edgecnn.console.screen import out as screen
     from edgecnn.console.screen import watching
     from edgecnn.errors import ParityError
     from edgecnn.pipeline import on_device
     from edgecnn.pipeline import verify as run
+    from edgecnn.remote.boards import has_bundle, run_bundle_there, verify_there
 
-    if result is not None:
-        if (images, max_drop, weights) != (None, None, None):
-            raise UsageError("--result is judged as it is; drop --images, --max-drop and --weights")
-        device = on_device(artifact, result)
-        verification, document = device.verification, device.as_json()
-    else:
-        with watching() as progress:
+    device = None
+    with watching() as progress:
+        if result is not None:
+            device = on_device(artifact, result)
+        elif board is not None and has_bundle(artifact):
+            if (images, max_drop) != (None, None):
+                raise UsageError("a bundle brings its own images and gate; drop --images and --max-drop")
+            device = run_bundle_there(board, artifact, keep, progress)
+        elif board is not None:
+            verification = verify_there(board, artifact, images, max_drop, keep, progress)
+        else:
             verification = run(artifact, images, max_drop, weights, progress)
-        document = verification.as_json()
+    if device is not None:
+        verification = device.verification
+    where = {} if board is None else {"host": board.destination}
     if as_json:
-        print_json(document)
+        print_json((verification if device is None else device).as_json() | where)
     else:
         print_verification(verification)
-        if result is not None:
+        if device is not None:
             screen.print(device.text, markup=False)
     if verification.judgement.rejected:
-        raise ParityError(f"{artifact} is rejected: {'; '.join(verification.judgement.reasons)}")
+        there = f" on {board.destination}" if board else ""
+        raise ParityError(f"{artifact} is rejected{there}: {'; '.join(verification.judgement.reasons)}")
 
 
 @app.command()

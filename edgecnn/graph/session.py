@@ -24,6 +24,8 @@ def inference_session(
     int8_kernels: bool = True,
     batch: int | None = None,
     optimized: Path | None = None,
+    threads: int | None = None,
+    profile: Path | None = None,
 ) -> "onnxruntime.InferenceSession":
     """A CPU session that prints nothing.
 
@@ -32,6 +34,8 @@ def inference_session(
         int8_kernels: False computes Q/DQ graphs in float, whose sums are the same on every CPU.
         batch: what a graph's dynamic batch is fixed to, if anything.
         optimized: file to write the graph to that will be executed.
+        threads: of each run; None is ONNX Runtime's own choice.
+        profile: what the name of the file begins with that ``end_profiling`` writes.
 
     Raises:
         BuildError: ONNX Runtime refuses the model.
@@ -50,6 +54,10 @@ def inference_session(
         options.add_free_dimension_override_by_name(BATCH, batch)
     if optimized is not None:
         options.optimized_model_filepath = str(optimized)
+    if threads is not None:
+        options.intra_op_num_threads = threads
+    if profile is not None:
+        options.enable_profiling, options.profile_file_prefix = True, str(profile)
     if not int8_kernels:
         options.add_session_config_entry("session.disable_quant_qdq", "1")
     try:

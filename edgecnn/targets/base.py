@@ -5,7 +5,9 @@ Adding one is five steps; CONTRIBUTING.md lists them.
 
 import abc
 import importlib.util
-from collections.abc import Mapping
+import os
+import time
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
@@ -92,6 +94,37 @@ class Advice:
         return {"costs": [asdict(cost) for cost in self.costs], "text": self.text}
 
 
+@dataclass(frozen=True)
+class Tuning:
+    """How a session runs.
+
+    Args:
+        threads: of the runtime; None is its own choice.
+        many: tuned for many requests at once (``Session.flood``) instead of for one at a time.
+        profiled: keeps the time of every kernel (``Session.kernel_times``), which slows it.
+    """
+
+    threads: int | None = None
+    many: bool = False
+    profiled: bool = False
+
+
+UNTUNED = Tuning()
+
+
+@dataclass(frozen=True)
+class KernelTime:
+    """Mean time of one kernel in a run, by the runtime's own profiler."""
+
+    kernel: ExecutedLayer
+    ms: float
+
+
+def available_cores() -> int:
+    """That this process may run on, which on shared machines are fewer than there are."""
+    return len(os.sched_getaffinity(0))
+
+
 class Session(abc.ABC):
     """An opened artifact. Subclasses implement ``_run`` and ``executed``; ``run`` is the same on every runtime.
 
@@ -133,6 +166,38 @@ class Session(abc.ABC):
                 " (pixels / 255 - mean) / std of the artifact's preprocessing"
             )
         return np.array(self._run(np.ascontiguousarray(image)), np.float32)
+
+    def run_again(self, image: Float) -> Float:
+        """What ``run`` answers, of a batch that it took before: unchecked, so that timing has the runtime alone."""
+        return self._run(image)
+
+    def flood(self, batches: Sequence[Float], seconds: float) -> tuple[int, float]:
+        """Answers batches, over and over, as fast as it can; several at once where the session was tuned for that.
+
+        Args:
+            batches: that ``run`` has taken before.
+            seconds: after which no further batch is begun.
+
+        Returns:
+            How many were answered, and the seconds until the last of them was.
+        """
+        started, done = time.perf_counter(), 0
+        while done == 0 or time.perf_counter() - started < seconds:
+            self.run_again(batches[done % len(batches)])
+            done += 1
+        return done, time.perf_counter() - started
+
+    def kernel_times(self, batches: Sequence[Float]) -> tuple[KernelTime, ...]:
+        """Where the time of a run goes, kernel by kernel as executed, the mean over batches.
+
+        None at all means that the runtime has no profiler here, or that the session was not opened to be profiled.
+        """
+        return ()
+
+    @property
+    def threads(self) -> int | None:
+        """That the runtime says it uses; None where it does not say."""
+        return None
 
     def run_all(self, images: Float) -> Float:
         """Logits of any number of images, batch by batch; the last batch is filled up with its first image."""
@@ -211,7 +276,7 @@ class Target(abc.ABC):
         """
 
     @abc.abstractmethod
-    def open(self, files: dict[str, Path], interface: Interface) -> Session:
+    def open(self, files: dict[str, Path], interface: Interface, tuning: Tuning = UNTUNED) -> Session:
         """A session from files by suffix, already verified against their manifest.
 
         Raises:

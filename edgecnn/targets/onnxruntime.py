@@ -1,16 +1,20 @@
 """ONNX Runtime on CPUs, and the portable ONNX graph that it runs as well."""
 
+import json
 import tempfile
+import time
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import TYPE_CHECKING, ClassVar
 
 from edgecnn.data.preprocess import Float
 from edgecnn.graph.session import inference_session
 from edgecnn.names import INPUT, OUTPUT
-from edgecnn.targets.base import ExecutedLayer, Interface, Session
+from edgecnn.targets.base import UNTUNED, ExecutedLayer, Interface, KernelTime, Session, Tuning, available_cores
 from edgecnn.targets.cpu import CpuTarget
 from edgecnn.targets.onnx_file import read_nodes
-from edgecnn.targets.ort_executed import executed_layers
+from edgecnn.targets.ort_executed import executed_layers, timed_kernels
 
 if TYPE_CHECKING:
     from edgecnn.graph.graph import Graph
@@ -20,10 +24,16 @@ if TYPE_CHECKING:
 class OnnxRuntimeSession(Session):
     """A session over ONNX bytes or an ONNX file."""
 
-    def __init__(self, model: bytes | str, interface: Interface, optimize: bool = True) -> None:
+    def __init__(
+        self, model: bytes | str, interface: Interface, optimize: bool = True, tuning: Tuning = UNTUNED
+    ) -> None:
         super().__init__(interface)
-        self._model, self._optimize = model, optimize
-        self._session = inference_session(model, optimize, batch=interface.batch)
+        self._model, self._optimize, self._tuning = model, optimize, tuning
+        self._callers = tuning.threads or available_cores() if tuning.many else 1
+        # Many callers share the cores; a pool for each of them would only make them wait for one another.
+        self._session = inference_session(
+            model, optimize, batch=interface.batch, threads=1 if tuning.many else tuning.threads
+        )
 
     def executed(self) -> tuple[ExecutedLayer, ...]:
         written = self._model if isinstance(self._model, bytes) else Path(self._model).read_bytes()
@@ -31,6 +41,36 @@ class OnnxRuntimeSession(Session):
             path = Path(folder) / "optimized.onnx"
             inference_session(self._model, self._optimize, batch=self.interface.batch, optimized=path)
             return executed_layers(read_nodes(written), read_nodes(path.read_bytes()))
+
+    def flood(self, batches: Sequence[Float], seconds: float) -> tuple[int, float]:
+        started = time.perf_counter()
+        with ThreadPoolExecutor(self._callers) as pool:
+            parts = [pool.submit(super(OnnxRuntimeSession, self).flood, batches, seconds) for _ in range(self._callers)]
+            done = sum(part.result()[0] for part in parts)
+        return done, time.perf_counter() - started
+
+    def kernel_times(self, batches: Sequence[Float]) -> tuple[KernelTime, ...]:
+        written = self._model if isinstance(self._model, bytes) else Path(self._model).read_bytes()
+        with tempfile.TemporaryDirectory() as folder:
+            path = Path(folder) / "optimized.onnx"
+            session = inference_session(
+                self._model,
+                self._optimize,
+                batch=self.interface.batch,
+                optimized=path,
+                threads=self._tuning.threads,
+                profile=Path(folder) / "profile",
+            )
+            for batch in batches:
+                session.run([OUTPUT], {INPUT: batch})
+            events = json.loads(Path(session.end_profiling()).read_bytes())
+            nodes = read_nodes(path.read_bytes())
+            return timed_kernels(executed_layers(read_nodes(written), nodes), events)
+
+    @property
+    def threads(self) -> int | None:
+        pool: int = self._session.get_session_options().intra_op_num_threads
+        return self._callers * pool or None
 
     def _run(self, image: Float) -> Float:
         (logits,) = self._session.run([OUTPUT], {INPUT: image})
@@ -54,8 +94,8 @@ class OnnxRuntimeTarget(CpuTarget):
         inference_session(graph.content)
         return {".onnx": graph.content}
 
-    def open(self, files: dict[str, Path], interface: Interface) -> Session:
-        return OnnxRuntimeSession(str(files[".onnx"]), interface)
+    def open(self, files: dict[str, Path], interface: Interface, tuning: Tuning = UNTUNED) -> Session:
+        return OnnxRuntimeSession(str(files[".onnx"]), interface, tuning=tuning)
 
     def open_float(self, graph: bytes, interface: Interface, precision: str) -> Session:
         return OnnxRuntimeSession(graph, interface)

@@ -2,6 +2,8 @@
 
 import re
 import tempfile
+import time
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
 
@@ -10,7 +12,18 @@ import numpy as np
 from edgecnn.data.preprocess import Float
 from edgecnn.errors import BuildError
 from edgecnn.names import INPUT, OUTPUT
-from edgecnn.targets.base import BF16, FP16, FP32, INT8, ExecutedLayer, Interface, Session
+from edgecnn.targets.base import (
+    BF16,
+    FP16,
+    FP32,
+    INT8,
+    UNTUNED,
+    ExecutedLayer,
+    Interface,
+    KernelTime,
+    Session,
+    Tuning,
+)
 from edgecnn.targets.cpu import CpuTarget
 
 if TYPE_CHECKING:
@@ -39,7 +52,14 @@ class OpenVinoSession(Session):
         precision: that float layers are asked to compute in.
     """
 
-    def __init__(self, model: bytes | Path, weights: Path | None, interface: Interface, precision: str = FP32) -> None:
+    def __init__(
+        self,
+        model: bytes | Path,
+        weights: Path | None,
+        interface: Interface,
+        precision: str = FP32,
+        tuning: Tuning = UNTUNED,
+    ) -> None:
         import openvino
 
         super().__init__(interface)
@@ -52,7 +72,7 @@ class OpenVinoSession(Session):
             if interface.batch is not None and read.is_dynamic():
                 read.reshape([interface.batch, interface.channels, interface.height, interface.width])
             hint = {"INFERENCE_PRECISION_HINT": HINTS[precision]}
-            self.compiled = core.compile_model(read, "CPU", SETTINGS | hint)
+            self.compiled = core.compile_model(read, "CPU", SETTINGS | hint | _tuned(tuning))
         except RuntimeError as error:
             raise BuildError(f"openvino {openvino.__version__} refuses the model: {_last_line(error)}") from error
         self._request = self.compiled.create_infer_request()
@@ -64,6 +84,33 @@ class OpenVinoSession(Session):
     def _run(self, image: Float) -> Float:
         answer = self._request.infer({INPUT: image})
         return np.asarray(answer[0], np.float32)
+
+    def flood(self, batches: Sequence[Float], seconds: float) -> tuple[int, float]:
+        import openvino
+
+        queue = openvino.AsyncInferQueue(self.compiled)  # of as many requests as OpenVINO thinks best
+        started, done = time.perf_counter(), 0
+        while done == 0 or time.perf_counter() - started < seconds:
+            queue.start_async({INPUT: batches[done % len(batches)]})
+            done += 1
+        queue.wait_all()
+        return done, time.perf_counter() - started
+
+    def kernel_times(self, batches: Sequence[Float]) -> tuple[KernelTime, ...]:
+        spent: dict[str, float] = {}
+        for batch in batches:
+            self.run_again(batch)
+            for row in self._request.get_profiling_info():
+                spent[row.node_name] = spent.get(row.node_name, 0.0) + 1000 * row.real_time.total_seconds()
+        operations = self.compiled.get_runtime_model().get_ordered_ops()
+        names = [(operation.get_friendly_name(), operation) for operation in operations]
+        return tuple(
+            KernelTime(_executed(operation), spent[name] / len(batches)) for name, operation in names if spent.get(name)
+        )
+
+    @property
+    def threads(self) -> int | None:
+        return int(self.compiled.get_property("INFERENCE_NUM_THREADS"))
 
 
 class OpenVinoTarget(CpuTarget):
@@ -97,11 +144,18 @@ class OpenVinoTarget(CpuTarget):
         except RuntimeError as error:
             raise BuildError(f"openvino {openvino.__version__} refuses the graph: {_last_line(error)}") from error
 
-    def open(self, files: dict[str, Path], interface: Interface) -> Session:
-        return OpenVinoSession(files[".xml"], files[".bin"], interface)
+    def open(self, files: dict[str, Path], interface: Interface, tuning: Tuning = UNTUNED) -> Session:
+        return OpenVinoSession(files[".xml"], files[".bin"], interface, tuning=tuning)
 
     def open_float(self, graph: bytes, interface: Interface, precision: str) -> Session:
         return OpenVinoSession(graph, None, interface, precision)
+
+
+def _tuned(tuning: Tuning) -> dict[str, str]:
+    """A user's wishes in OpenVINO's words."""
+    threads = {} if tuning.threads is None else {"INFERENCE_NUM_THREADS": str(tuning.threads)}
+    hint = {"PERFORMANCE_HINT": "THROUGHPUT"} if tuning.many else {}
+    return threads | hint | ({"PERF_COUNT": "YES"} if tuning.profiled else {})
 
 
 def _is_prepared(operation: Any) -> bool:

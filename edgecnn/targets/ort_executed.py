@@ -6,9 +6,10 @@ the Mul that it makes of a HardSwish have no name at all. Their places among the
 """
 
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from typing import Any
 
-from edgecnn.targets.base import FP32, INT8, ExecutedLayer
+from edgecnn.targets.base import FP32, INT8, ExecutedLayer, KernelTime
 from edgecnn.targets.onnx_file import OnnxNode
 
 LAYERS = {"Conv", "FusedConv", "QLinearConv", "ConvInteger", "Gemm", "FusedGemm", "QGemm", "MatMul", "QLinearMatMul"}
@@ -30,6 +31,24 @@ def executed_layers(written: Sequence[OnnxNode], optimized: Sequence[OnnxNode]) 
         ExecutedLayer(names.behind(node), node.operator, INT8 if INTEGER.fullmatch(node.operator) else FP32)
         for node in optimized
     )
+
+
+def timed_kernels(executed: Sequence[ExecutedLayer], events: Sequence[Mapping[str, Any]]) -> tuple[KernelTime, ...]:
+    """Mean milliseconds of each kernel.
+
+    Args:
+        executed: kernels in the order of the optimized graph's file, which is the order that they run in.
+        events: of ONNX Runtime's profile, of any number of runs.
+    """
+    kernels = [event for event in events if event.get("cat") == "Node" and event["name"].endswith("_kernel_time")]
+    runs = len(kernels) // len(executed)
+    spent = [0.0] * len(executed)
+    for position, event in enumerate(kernels):
+        place = position % len(executed)
+        if event["args"]["op_name"] != executed[place].kind:
+            return ()  # another order than the file's, which no version is known to have
+        spent[place] += event["dur"] / 1000  # microseconds
+    return tuple(KernelTime(kernel, ms / runs) for kernel, ms in zip(executed, spent, strict=True))
 
 
 class _Names:

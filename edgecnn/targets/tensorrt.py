@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from edgecnn.errors import BuildError, UsageError
-from edgecnn.targets.base import FP16, FP32, Advice, Interface, Options, Session, StaticCost, Target
+from edgecnn.targets.base import FP16, FP32, UNTUNED, Advice, Interface, Options, Session, StaticCost, Target, Tuning
 from edgecnn.targets.bundle import builder
 from edgecnn.targets.bundle.cuda_driver import find_gpu
 from edgecnn.targets.tensorrt_bundle import write_bundle
@@ -75,7 +75,7 @@ class TensorRtTarget(Target):
         engine, description = self._built(graph)
         return {".engine": engine, ".json": description.as_bytes()}
 
-    def open(self, files: dict[str, Path], interface: Interface) -> Session:
+    def open(self, files: dict[str, Path], interface: Interface, tuning: Tuning = UNTUNED) -> Session:
         if not files:
             return NothingBuilt(interface)
         return TensorRtSession(files[".engine"].read_bytes(), Description.read(files[".json"].read_bytes()), interface)

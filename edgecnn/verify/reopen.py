@@ -8,7 +8,7 @@ from edgecnn.artifact import Artifact
 from edgecnn.data.preprocess import Float
 from edgecnn.errors import EdgecnnError, IntegrityError, UnavailableError
 from edgecnn.models.registry import find_model
-from edgecnn.targets.base import Interface, Session
+from edgecnn.targets.base import UNTUNED, Interface, Session, Tuning
 from edgecnn.targets.cpu import CpuTarget, saturates
 from edgecnn.targets.registry import find_target
 from edgecnn.verify.coverage import Coverage, cover
@@ -30,7 +30,7 @@ def torch_stage(name: str, model: "nn.Module") -> Stage:
     return Stage(name, run)
 
 
-def open_session(artifact: Artifact) -> Session:
+def open_session(artifact: Artifact, tuning: Tuning = UNTUNED) -> Session:
     """The artifact in its own runtime.
 
     Raises:
@@ -38,7 +38,7 @@ def open_session(artifact: Artifact) -> Session:
     """
     target = find_target(artifact.manifest["target"])
     target.require()
-    return target.open(artifact.model_files(), artifact.interface)
+    return target.open(artifact.model_files(), artifact.interface, tuning)
 
 
 def coverage_of(artifact: Artifact, session: Session) -> Coverage | None:

@@ -1,11 +1,23 @@
 """Timing with a clock of our own: what is faster is found, what is not is said, and the machine has no say."""
 
+import time
 from collections.abc import Callable
 
 import numpy as np
 import pytest
 
-from edgecnn.bench.latency import FEWEST_ROUNDS, MOST_ROUNDS, WARM_UP, Race, race
+from edgecnn.bench.latency import (
+    FEWEST_FOR_P99,
+    FEWEST_ROUNDS,
+    MOST_ROUNDS,
+    MOST_WARM_UP,
+    WARM_UP_S,
+    WINDOW,
+    Race,
+    differs,
+    race,
+    warm_up,
+)
 
 
 class Clock:
@@ -42,8 +54,31 @@ def test_known_durations_are_measured() -> None:
 
 def test_candidates_take_turns() -> None:
     clock = Clock()
-    race([clock.takes(name, 1.0) for name in "ABC"], warm_up=2, budget_s=0, clock=clock)
-    assert "".join(clock.calls) == "ABC" * 2 + "AABBCC" * FEWEST_ROUNDS
+    race([clock.takes(name, 1.0) for name in "ABC"], budget_s=0, clock=clock)
+    warm, turns = clock.calls[: 3 * 2 * WINDOW], clock.calls[3 * 2 * WINDOW :]
+    assert "".join(warm) == "ABC" * 2 * WINDOW
+    rounds = ["".join(turns[start : start + 6]) for start in range(0, len(turns), 6)]
+    assert len(rounds) == FEWEST_ROUNDS
+    assert {"".join(sorted(names)) for names in rounds} == {"AABBCC"}
+    assert all(names[0] == names[1] != names[2] == names[3] for names in rounds)
+
+
+def test_nobody_always_comes_after_the_same_one() -> None:
+    """Whoever runs after a slow neighbour pays for it, so a neighbour must not always be the same."""
+    clock = Clock()
+    after = {"A": 0.0, "B": 0.0, "C": 2.0}  # milliseconds that the next candidate's two calls pay
+    last = "A"
+
+    def runs(name: str) -> Callable[[], object]:
+        def run() -> None:
+            nonlocal last
+            clock.now += 0.001 * (10 + after[last if last != name else name] * (last != name))
+            last = name
+
+        return run
+
+    found = race([(name, runs(name)) for name in "ABC"], most_rounds=400, budget_s=1000, clock=clock)
+    assert found.ratio("B", "A").ratio == pytest.approx(1, abs=0.01)
 
 
 def test_ten_percent_are_found_in_noise() -> None:
@@ -79,15 +114,120 @@ def test_the_interval_is_the_same_every_time() -> None:
     assert found.gain("a", "b") == found.gain("a", "b")
 
 
-@pytest.mark.parametrize(("ms", "rounds"), [(1.0, MOST_ROUNDS), (100.0, 41), (10_000.0, FEWEST_ROUNDS)])
+@pytest.mark.parametrize(("ms", "rounds"), [(1.0, MOST_ROUNDS), (100.0, 81), (10_000.0, FEWEST_ROUNDS)])
 def test_rounds_stop_with_the_budget(ms: float, rounds: int) -> None:
     clock, seen = Clock(), []
     found = race([clock.takes("a", ms)], budget_s=8, clock=clock, on_round=lambda: seen.append(1))
     assert found.latencies[0].n == len(seen) == rounds
-    assert len(clock.calls) == WARM_UP + 2 * rounds
+    assert len(clock.calls) == (WINDOW if ms > 1000 else 2 * WINDOW) + 2 * rounds
 
 
 def test_the_fastest_has_the_smallest_median() -> None:
     found = Race({"a": (1.0, 5.0, 5.0), "b": (2.0, 2.0, 9.0)})
     assert found.by_median(["a", "b"]) == ["b", "a"]
     assert found.by_median(["a"]) == ["a"]
+
+
+# warming up
+
+
+def test_warming_up_lasts_until_times_are_level() -> None:
+    clock, spent = Clock(), iter([8.0] * 4 + [6.0, 5.0, 4.0, 3.0, 2.0] + [1.0] * 200)
+
+    def run() -> None:
+        clock.calls.append("A")
+        clock.now += next(spent) / 1000
+
+    assert warm_up([("A", run)], clock) == ()
+    assert len(clock.calls) == 9 + 3 + WINDOW  # three level ones make the median of the window before
+
+
+def test_whoever_never_is_level_is_named() -> None:
+    clock, seconds = Clock(), 1e-9
+
+    def growing() -> None:
+        nonlocal seconds
+        seconds *= 1.1
+        clock.now += seconds
+
+    found = race([clock.takes("A", 0.001), ("B", growing)], most_rounds=1, clock=clock)
+    assert found.unsettled == ("B",)
+
+
+def test_warming_up_is_bounded() -> None:
+    clock, fast = Clock(), Clock()
+    warm_up([clock.takes("slow", 1000 * WARM_UP_S)], clock)
+    assert len(clock.calls) == WINDOW
+    noisy = iter(np.tile([1.0] * WINDOW + [2.0] * WINDOW, 100))
+
+    def run() -> None:
+        fast.calls.append("A")
+        fast.now += float(next(noisy)) / 1e6
+
+    warm_up([("A", run)], lambda: fast.now)
+    assert len(fast.calls) <= MOST_WARM_UP
+
+
+# what a record says
+
+
+def test_the_tail_is_not_cut_off_and_not_invented() -> None:
+    ms = [1.0] * (FEWEST_FOR_P99 - 4) + [50.0] * 4
+    times = Race({"A": tuple(ms)}).times("A")
+    assert (times.n, times.p50_ms, times.min_ms, times.p99_ms) == (FEWEST_FOR_P99, 1.0, 1.0, 50.0)
+    assert times.mean_ms == pytest.approx(np.mean(ms), abs=1e-4)
+    assert times.rounds_ms == tuple(ms)
+    assert Race({"A": tuple(ms[1:])}).times("A").p99_ms is None
+
+
+def test_the_fewest_calls_of_a_p99_see_it_with_95_percent() -> None:
+    assert 1 - 0.99**FEWEST_FOR_P99 >= 0.95 > 1 - 0.99 ** (FEWEST_FOR_P99 - 1)
+
+
+def test_a_ratio_is_above_one_where_a_row_is_slower() -> None:
+    found = Race({"A": (2.0,) * 30, "B": (3.0,) * 30})
+    assert (found.ratio("B", "A").ratio, found.ratio("B", "A").ratio_ci95) == (1.5, (1.5, 1.5))
+    assert found.ratio("B", "A").against == "A"
+
+
+# Two runs on a busy machine
+
+
+def busy_machine(seed: int, slower: float, rounds: int = 1200) -> Race:
+    """Times as two busy cores give them: seconds in which everything takes longer, single late calls, and jitter."""
+    random = np.random.default_rng(seed)
+    phases = np.repeat(random.choice([1.0, 1.3, 2.5], rounds // 60, p=[0.6, 0.3, 0.1]), 60)
+    found = {}
+    for name, factor in (("fast", 1.0), ("slow", slower)):
+        late = random.random(rounds) < 0.05
+        found[name] = tuple(0.3 * factor * phases * random.gamma(400, 1 / 400, rounds) * np.where(late, 8.0, 1.0))
+    return Race(found)
+
+
+@pytest.mark.parametrize("seed", range(5))
+def test_two_runs_on_a_busy_machine_agree(seed: int) -> None:
+    for slower in (1.0, 1.1):
+        first, second = (busy_machine(2 * seed + run, slower).ratio("slow", "fast") for run in (0, 1))
+        lowest, highest = zip(first.ratio_ci95, second.ratio_ci95, strict=True)
+        assert max(lowest) <= min(highest)
+        assert [differs(found) for found in (first, second)] == [slower > 1] * 2
+
+
+def test_intervals_hold_what_they_promise() -> None:
+    """Of many runs in which nothing differs, about 95 % say so; rounds drawn one by one would promise too much."""
+    found = [busy_machine(seed, 1.0, rounds=320).ratio("slow", "fast").ratio_ci95 for seed in range(40)]
+    assert sum(low <= 1 <= high for low, high in found) >= 34
+
+
+def test_ten_percent_more_work_is_found_here() -> None:
+    """Real loops, in processor time, which waiting for a core does not add to."""
+
+    def loop(count: int) -> Callable[[], object]:
+        return lambda: sum(range(count))
+
+    runs = [("model", loop(100_000)), ("the same", loop(100_000)), ("slower", loop(110_000))]
+    found = race(runs, most_rounds=150, budget_s=60, clock=time.process_time)
+    low, _ = found.ratio("slower", "model").ratio_ci95
+    assert low > 1
+    same, slower = found.ratio("the same", "model"), found.ratio("slower", "model")
+    assert abs(same.ratio - 1) < abs(slower.ratio - 1)

@@ -14,7 +14,7 @@ from edgecnn.errors import BuildError
 from edgecnn.graph.graph import Graph, with_batch
 from edgecnn.graph.macs import layer_macs
 from edgecnn.quant.lower.qdq import Profile
-from edgecnn.targets.base import BF16, FP16, FP32, INT8, ExecutedLayer, Interface, Session, Target
+from edgecnn.targets.base import BF16, FP16, FP32, INT8, UNTUNED, ExecutedLayer, Interface, Session, Target, Tuning
 from edgecnn.targets.registry import TARGETS
 
 MACS = {"a/Conv": 9, "b/Conv": 1}
@@ -53,7 +53,7 @@ class FakeTarget(Target):
     def build(self, graph: Graph) -> dict[str, bytes]:
         raise NotImplementedError
 
-    def open(self, files: dict[str, Path], interface: Interface) -> Session:
+    def open(self, files: dict[str, Path], interface: Interface, tuning: Tuning = UNTUNED) -> Session:
         raise NotImplementedError
 
     def open_float(self, graph: bytes, interface: Interface, precision: str) -> Session:

@@ -1,0 +1,232 @@
+"""A run: artifacts and PyTorch side by side in one process, and everything that is known of them and of the machine."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime
+from importlib import metadata
+from pathlib import Path
+from typing import Any
+
+from edgecnn.bench.candidates import ARTIFACT, Candidate, agreed_batch, candidates
+from edgecnn.bench.energy import SECONDS as ENERGY_S
+from edgecnn.bench.energy import measure_energy
+from edgecnn.bench.latency import Race, race
+from edgecnn.bench.layers import layer_times
+from edgecnn.bench.machine import facts, snapshot
+from edgecnn.bench.opening import measure_opening
+from edgecnn.bench.peak import measure_peak, roofline
+from edgecnn.bench.record import SCHEMA, Energy, Row, Run, Settings
+from edgecnn.bench.steady import unsteady_machine, unsteady_times
+from edgecnn.bench.throughput import TURNS, flood_in_turns
+from edgecnn.data.preprocess import Float
+from edgecnn.errors import EdgecnnError, UnavailableError, UsageError, unknown_name
+from edgecnn.names import __version__
+from edgecnn.progress import Progress
+from edgecnn.targets.base import Session, Tuning
+from edgecnn.targets.registry import find_target
+
+LATENCY, THROUGHPUT = "latency", "throughput"
+MODES = (LATENCY, THROUGHPUT)
+DURATION_S = 3.0
+LONGEST_S, MOST_THREADS, LARGEST_BATCH = 3600.0, 1024, 1024
+MOST_ROUNDS = 10_000  # beyond them a record only grows
+
+
+@dataclass(frozen=True)
+class BenchRequest:
+    """What a user asks for.
+
+    Args:
+        artifacts: folders.
+        against: ``eager``, ``compile`` or folders, which come first, and the first of which all are compared with.
+        threads: of each runtime; None is its own choice.
+        batch: images per call; None is what the artifacts were exported for.
+        duration_s: of counted calls, per row on average.
+        mode: ``latency``, one call at a time, or ``throughput``, as many at once as the runtime likes.
+        layers: whether the runtimes' profilers shall say where the time goes.
+    """
+
+    artifacts: tuple[Path, ...]
+    against: tuple[str, ...] = ()
+    threads: int | None = None
+    batch: int | None = None
+    duration_s: float = DURATION_S
+    mode: str = LATENCY
+    layers: bool = False
+
+
+@dataclass(frozen=True)
+class Opened:
+    """A candidate that answers here."""
+
+    candidate: Candidate
+    session: Session
+    batches: list[Float]
+
+
+def bench(request: BenchRequest, progress: Progress | None = None) -> Run:
+    """Times artifacts in turns.
+
+    Raises:
+        UsageError: a value out of range, or a batch that an artifact was not exported for.
+        UnavailableError: nothing of it can run here.
+        IntegrityError: an artifact is not what its manifest says.
+    """
+    progress = progress or Progress()
+    _check(request)
+    found = candidates(request.artifacts, request.against)
+    batch = agreed_batch(found, request.batch)
+    tuning = Tuning(request.threads, request.mode == THROUGHPUT)
+    with progress.stage("open", len(found)):
+        ready, refusals = _open(found, tuning, batch, progress)
+        if not ready:
+            raise UnavailableError(f"nothing of it can run here: {'; '.join(refusals.values())}")
+        openings = {row.candidate.name: measure_opening(row.candidate, tuning, batch) for row in ready}
+    before = snapshot()
+    result, speeds = _timed(ready, request, progress)
+    after = snapshot()
+    with progress.stage("peaks and energy"):
+        peaks = _peaks(ready, tuning)
+        energies = {row.candidate.name: _energy(row, batch, request) for row in ready}
+    with progress.stage("layers"):
+        layers = {
+            row.candidate.name: layer_times(row.candidate, tuning, row.batches)
+            for row in ready
+            if request.layers and row.candidate.kind == ARTIFACT
+        }
+    first = ready[0].candidate.name
+    meanwhile = unsteady_machine(before, after)
+    rows = []
+    for candidate in found:
+        name = candidate.name
+        if name in refusals:
+            rows.append(_row(candidate, refusals[name], {}))
+            continue
+        opened = next(row for row in ready if row.candidate is candidate)
+        times, opening = result.times(name), openings[name]
+        per_s = batch * speeds.get(name, 1000 / times.p50_ms)
+        executed, macs = candidate.executed(opened.session), sum(candidate.artifact.layer_macs.values())
+        measured = {
+            "runtime": _runtime(candidate.package),
+            "executed": executed,
+            "times": times,
+            "images_per_s": round(per_s, 3),
+            "load_ms": opening and opening.load_ms,
+            "first_ms": opening and opening.first_ms,
+            "memory_bytes": opening and opening.memory_bytes,
+            "size_bytes": candidate.size_bytes(),
+            "ratio": None if name == first else result.ratio(name, first),
+            "energy": energies[name],
+            "roofline": roofline(executed, round(per_s * macs), 1.0, peaks[candidate.package]),
+            "layers": layers.get(name, ()),
+            "unstable": (*unsteady_times(times.rounds_ms, name not in result.unsettled), *meanwhile),
+        }
+        rows.append(_row(candidate, "ok", measured))
+    return Run(
+        SCHEMA,
+        "bench",
+        __version__,
+        datetime.now(UTC).isoformat(timespec="seconds").replace("+00:00", "Z"),
+        facts(before, after),
+        Settings(request.mode, request.threads, batch, request.duration_s, "golden pairs of each artifact"),
+        tuple(rows),
+    )
+
+
+def _check(request: BenchRequest) -> None:
+    if request.mode not in MODES:
+        raise unknown_name("mode", request.mode, MODES)
+    if not 0 < request.duration_s <= LONGEST_S:  # also false for NaN
+        raise UsageError(f"--duration is {request.duration_s:g}, expected seconds, above 0 and up to {LONGEST_S:g}")
+    if request.threads is not None and not 1 <= request.threads <= MOST_THREADS:
+        raise UsageError(f"--threads is {request.threads}, expected 1 to {MOST_THREADS}")
+    if request.batch is not None and not 1 <= request.batch <= LARGEST_BATCH:
+        raise UsageError(f"--batch is {request.batch}, expected 1 to {LARGEST_BATCH}")
+
+
+def _open(
+    found: Sequence[Candidate], tuning: Tuning, batch: int, progress: Progress
+) -> tuple[list[Opened], dict[str, str]]:
+    """Those that answer here, and why the others do not."""
+    ready: list[Opened] = []
+    refusals = {}
+    for candidate in found:
+        try:
+            session = candidate.open(tuning)
+            batches = candidate.batches(batch)
+            for image in batches:
+                session.run(image)
+            ready.append(Opened(candidate, session, batches))
+        except EdgecnnError as error:
+            refusals[candidate.name] = str(error)
+        progress.advance()
+    return ready, refusals
+
+
+def _timed(ready: Sequence[Opened], request: BenchRequest, progress: Progress) -> tuple[Race, Mapping[str, float]]:
+    """Times of each, and batches per second where they were flooded."""
+    if request.mode == THROUGHPUT:
+        floods = [
+            (row.candidate.name, lambda seconds, row=row: row.session.flood(row.batches, seconds)) for row in ready
+        ]
+        with progress.stage("time", TURNS):
+            flooded = flood_in_turns(floods, request.duration_s, progress.advance)
+        return flooded.race, flooded.batches_per_s
+    runs = [(row.candidate.name, _in_rotation(row.session, row.batches)) for row in ready]
+    with progress.stage("time"):
+        return race(runs, request.duration_s * len(ready), MOST_ROUNDS, on_round=progress.advance), {}
+
+
+def _peaks(ready: Sequence[Opened], tuning: Tuning) -> dict[str, dict[str, float]]:
+    """Giga-operations per second by runtime and by precision, of those that rows run in."""
+    single = replace(tuning, many=False)  # all threads on one run, whatever the rows do
+    found: dict[str, dict[str, float]] = {}
+    for row in ready:
+        peaks = found.setdefault(row.candidate.package, {})
+        for precision in row.candidate.executed(row.session):
+            if precision not in peaks:
+                peak = measure_peak(row.candidate.package, precision, single)
+                peaks |= {} if peak is None else {precision: peak}
+    return found
+
+
+def _energy(row: Opened, batch: int, request: BenchRequest) -> Energy:
+    def work() -> int:
+        return batch * row.session.flood(row.batches, ENERGY_S)[0]
+
+    return measure_energy(work, find_target(row.candidate.artifact.manifest["target"]).name == "tensorrt")
+
+
+def _in_rotation(session: Session, batches: Sequence[Float]) -> Any:
+    """A call that answers the next batch; counted and uncounted calls of a turn see the same images over time."""
+    turn = 0
+
+    def run() -> None:
+        nonlocal turn
+        session.run_again(batches[turn % len(batches)])
+        turn += 1
+
+    return run
+
+
+def _runtime(package: str) -> str:
+    """Such as ``openvino 2026.4.1``."""
+    try:
+        return f"{package} {metadata.version(package)}"
+    except metadata.PackageNotFoundError:
+        return package
+
+
+def _row(candidate: Candidate, status: str, measured: Mapping[str, Any]) -> Row:
+    manifest = candidate.artifact.manifest
+    is_artifact = candidate.kind == ARTIFACT
+    return Row(
+        name=candidate.name,
+        kind=candidate.kind,
+        model=manifest["model"]["name"],
+        target=find_target(manifest["target"]).name if is_artifact else "torch",
+        precision=manifest["precision"] if is_artifact else "fp32",
+        status=status,
+        manifest={key: value for key, value in manifest.items() if key != "labels"} if is_artifact else None,
+        **measured,
+    )

@@ -1,0 +1,180 @@
+"""What can be timed: an artifact in its own runtime, and the PyTorch network behind it, eager or compiled."""
+
+import importlib.util
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from edgecnn.artifact import Artifact, load_artifact
+from edgecnn.data.preprocess import Float
+from edgecnn.errors import EdgecnnError, UnavailableError, UsageError, unknown_name
+from edgecnn.models.registry import find_model
+from edgecnn.targets.base import UNTUNED, Session, Tuning
+from edgecnn.targets.registry import find_target
+from edgecnn.verify.coverage import layer_precisions
+from edgecnn.verify.golden import read_golden
+from edgecnn.verify.reopen import open_session
+
+if TYPE_CHECKING:
+    from edgecnn.bench.torch_session import TorchSession
+
+ARTIFACT, EAGER, COMPILE = "artifact", "eager", "compile"
+
+
+@dataclass(frozen=True)
+class Candidate:
+    """What is to be timed, not opened yet.
+
+    Args:
+        name: unique in a run.
+        kind: ``artifact``, or ``eager`` or ``compile`` for the network that the artifact was made from.
+    """
+
+    name: str
+    kind: str
+    artifact: Artifact
+
+    @property
+    def package(self) -> str:
+        """The module of its runtime."""
+        return find_target(self.artifact.manifest["target"]).packages[0] if self.kind == ARTIFACT else "torch"
+
+    def open(self, tuning: Tuning = UNTUNED) -> Session:
+        """It, ready to answer.
+
+        Raises:
+            UnavailableError: it cannot run here, and why.
+            BuildError: its runtime refuses it.
+        """
+        if self.kind != ARTIFACT:
+            return self._network(tuning)
+        session = open_session(self.artifact, tuning)
+        if session.absence:
+            raise UnavailableError(session.absence)
+        return session
+
+    def _network(self, tuning: Tuning) -> "TorchSession":
+        from edgecnn.bench.torch_session import TorchSession
+        from edgecnn.models.weights import load_model
+
+        model, weights = self.artifact.manifest["model"], self.artifact.manifest["weights"]
+        if weights["source"] == "file":
+            raise UnavailableError("the artifact was made from a file of weights, which it does not carry")
+        try:
+            loaded = load_model(find_model(model["name"]), weights["source"], model["num_classes"], fetch=False)
+        except EdgecnnError as error:
+            raise UnavailableError(f"its weights are not here: {error}") from error
+        if loaded.sha256 != weights["sha256"]:
+            raise UnavailableError(f"the {weights['source']} weights here are not the ones that it was made from")
+        return TorchSession(loaded.model, self.artifact.interface, self.kind == COMPILE, tuning)
+
+    def batches(self, size: int) -> list[Float]:
+        """Its golden pairs' inputs, (size, C, H, W) each, so that every image is in as many batches as any other."""
+        images = read_golden(self.artifact).inputs
+        picks = np.arange(len(images) * size).reshape(-1, size) % len(images)
+        return [np.ascontiguousarray(images[rows]) for rows in picks]
+
+    def executed(self, session: Session) -> dict[str, float]:
+        """Shares of the multiply-accumulates by the precision that they are really computed in."""
+        macs = self.artifact.layer_macs
+        kernels = session.executed()
+        return shares(layer_precisions(kernels, macs), macs) if kernels else {}
+
+    def size_bytes(self) -> int | None:
+        """Of the files that the runtime opens."""
+        if self.kind != ARTIFACT:
+            return None
+        return sum(path.stat().st_size for path in self.artifact.model_files().values())
+
+
+def shares(precisions: Mapping[str, str], macs: Mapping[str, int]) -> dict[str, float]:
+    """Of the multiply-accumulates by precision, the largest first."""
+    found: dict[str, int] = {}
+    for name, precision in precisions.items():
+        found[precision] = found.get(precision, 0) + macs[name]
+    whole = sum(found.values())
+    return {name: round(found[name] / whole, 6) for name in sorted(found, key=lambda name: -found[name])}
+
+
+def candidates(folders: Sequence[Path], against: Sequence[str]) -> list[Candidate]:
+    """Everything that a run shall time, the references first.
+
+    Args:
+        folders: of artifacts.
+        against: ``eager``, ``compile``, or more folders; PyTorch's come once for each different network.
+
+    Raises:
+        UsageError: no such reference.
+        UnavailableError: torch is asked for, and not installed.
+        IntegrityError: a folder is no artifact, or not what its manifest says.
+    """
+    check_names(against)
+    if {EAGER, COMPILE} & set(against) and importlib.util.find_spec("torch") is None:
+        raise UnavailableError(f"--against {EAGER} and {COMPILE} need torch: pip install 'edgecnn[export]'")
+    if len(set(against)) < len(against):
+        raise UsageError(f"--against {' --against '.join(against)} names one reference twice; give each once")
+    artifacts = [load_artifact(folder) for folder in folders]
+    networks = {_network(artifact): artifact for artifact in reversed(artifacts)}
+    found = []
+    for name in against:
+        if name in (EAGER, COMPILE):
+            found += [(name, name, artifact) for artifact in reversed(networks.values())]
+        else:
+            folder = Path(name)
+            found.append((folder.resolve().name, ARTIFACT, load_artifact(folder)))
+    found += [(artifact.folder.resolve().name, ARTIFACT, artifact) for artifact in artifacts]
+    names = _unique([name for name, _, _ in found])
+    return [Candidate(name, kind, artifact) for name, (_, kind, artifact) in zip(names, found, strict=True)]
+
+
+def check_names(against: Sequence[str]) -> None:
+    """Refuses what is no reference, with the ones that there are.
+
+    Raises:
+        UsageError: one is neither PyTorch's nor a folder.
+    """
+    for name in against:
+        if name not in (EAGER, COMPILE) and not Path(name).is_dir():
+            raise unknown_name("--against", name, (EAGER, COMPILE, "the folder of an artifact"))
+
+
+def _network(artifact: Artifact) -> tuple[Any, ...]:
+    """What makes two artifacts' PyTorch networks one and the same, with the same input."""
+    shape = artifact.interface
+    return artifact.manifest["model"]["name"], artifact.manifest["weights"]["sha256"], shape.height, shape.width
+
+
+def _unique(names: Sequence[str]) -> list[str]:
+    """The same names, with a number where one comes again."""
+    found: list[str] = []
+    for name in names:
+        number, free = 2, name
+        while free in found or (free != name and free in names):
+            free, number = f"{name}-{number}", number + 1
+        found.append(free)
+    return found
+
+
+def agreed_batch(found: Sequence[Candidate], asked: int | None) -> int:
+    """Images per call, the same for all.
+
+    Raises:
+        UsageError: an artifact was exported for another number.
+    """
+    fixed = {row.name: row.artifact.interface.batch for row in found if row.kind == ARTIFACT}
+    fixed = {name: batch for name, batch in fixed.items() if batch is not None}
+    if asked is None:
+        if len(set(fixed.values())) > 1:
+            listed = ", ".join(f"{name} for {batch}" for name, batch in fixed.items())
+            raise UsageError(f"artifacts were exported for different batches ({listed}); time them apart")
+        return next(iter(fixed.values()), 1) or 1
+    for name, batch in fixed.items():
+        if batch != asked:
+            raise UsageError(
+                f"--batch is {asked}, but {name} was exported for a batch of {batch}; export it with --batch {asked}"
+                " or --dynamic-batch"
+            )
+    return asked

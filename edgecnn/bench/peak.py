@@ -1,0 +1,73 @@
+"""What this machine reaches at most: a stack of large pointwise convolutions, in a row's own runtime and precision.
+
+A roofline's flat part (Williams, Waterman and Patterson 2009): enough arithmetic per byte that memory does not matter.
+The network is written as ONNX by hand, which both runtimes read and no package is needed for on a device.
+"""
+
+import time
+from collections.abc import Mapping
+
+import numpy as np
+
+from edgecnn.bench.peak_graph import CHANNELS, CLASSES, SIDE, STACK, peak_graph
+from edgecnn.bench.record import Roofline
+from edgecnn.errors import EdgecnnError
+from edgecnn.targets.base import FP32, INT8, Interface, Session, Tuning
+
+# Multiply-accumulates of one run; what comes after the stack is no work to speak of.
+MACS = STACK * SIDE * SIDE * CHANNELS * CHANNELS
+WARM_UP, SECONDS = 3, 0.5
+PEAKS = {"onnxruntime": (FP32, INT8), "openvino": (FP32, INT8)}  # what can be measured, by runtime
+
+
+def measure_peak(package: str, precision: str, tuning: Tuning) -> float | None:
+    """Giga-operations per second, two for each multiply-accumulate, of the fastest run; None where it cannot be known.
+
+    Args:
+        package: the runtime's module.
+        precision: that the stack really must run in, by the runtime's own word.
+    """
+    if precision not in PEAKS.get(package, ()):
+        return None
+    try:
+        session = _opened(package, peak_graph(precision == INT8), tuning)
+    except EdgecnnError:
+        return None
+    layers = [kernel for kernel in session.executed() if any(name.endswith("/Conv") for name in kernel.nodes)]
+    if {kernel.precision for kernel in layers} != {precision}:
+        return None
+    image = np.random.default_rng(0).normal(0, 1, (1, CHANNELS, SIDE, SIDE)).astype(np.float32)
+    for _ in range(WARM_UP):
+        session.run_again(image)
+    fastest, started = float("inf"), time.perf_counter()
+    while time.perf_counter() - started < SECONDS:
+        before = time.perf_counter()
+        session.run_again(image)
+        fastest = min(fastest, time.perf_counter() - before)
+    return 2 * MACS / fastest / 1e9
+
+
+def roofline(executed: Mapping[str, float], macs: int, seconds: float, peaks: Mapping[str, float]) -> Roofline | None:
+    """A row's arithmetic beside the peak of the precision that most of it runs in; None where that is not known.
+
+    Args:
+        executed: shares of the multiply-accumulates by precision.
+        macs: multiply-accumulates in ``seconds``.
+        peaks: giga-operations per second by precision.
+    """
+    most = max(executed, key=lambda name: executed[name], default="")
+    if most not in peaks:
+        return None
+    gops = 2 * macs / seconds / 1e9
+    return Roofline(most, round(gops, 2), round(peaks[most], 2), round(gops / peaks[most], 4))
+
+
+def _opened(package: str, graph: bytes, tuning: Tuning) -> Session:
+    interface = Interface(1, CHANNELS, SIDE, SIDE, CLASSES)
+    if package == "openvino":
+        from edgecnn.targets.openvino import OpenVinoSession
+
+        return OpenVinoSession(graph, None, interface, tuning=tuning)
+    from edgecnn.targets.onnxruntime import OnnxRuntimeSession
+
+    return OnnxRuntimeSession(graph, interface, tuning=tuning)

@@ -1,0 +1,85 @@
+"""Commands that take time, in both senses: how fast artifacts are here, and which one to ship."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from edgecnn.cli.app import Board, Json, Keep, RemotePython, app, find_host, print_json
+from edgecnn.errors import StorageError
+
+RunFile = Annotated[
+    Path | None,
+    typer.Option(help="File to keep the run in, for report and compare; an earlier run is replaced.", metavar="FILE"),
+]
+
+
+@app.command()
+def bench(
+    artifacts: Annotated[list[Path], typer.Argument(help="Folders that export wrote.", metavar="ARTIFACT...")],
+    against: Annotated[
+        list[str] | None,
+        typer.Option(help="eager, compile or another artifact, which all are compared with; may be repeated."),
+    ] = None,
+    threads: Annotated[int | None, typer.Option(help="Of each runtime; its own choice unless told.")] = None,
+    batch: Annotated[int | None, typer.Option(help="Images per call, of artifacts with a dynamic batch.")] = None,
+    duration: Annotated[float, typer.Option(help="Counted calls per row, in seconds.", metavar="S")] = 3.0,
+    mode: Annotated[
+        str, typer.Option(help="latency, one call at a time, or throughput, as many as the runtime likes.", metavar="M")
+    ] = "latency",
+    layers: Annotated[bool, typer.Option("--layers", help="Where the time goes, by PyTorch module.")] = False,
+    out: RunFile = None,
+    host: Board = None,
+    remote_python: RemotePython = None,
+    keep: Keep = False,
+    as_json: Json = False,
+) -> None:
+    """Time artifacts here or on a board, in turns, on their golden pairs' images, with the machine in the record."""
+    _check_out(out)
+    board = find_host(host, remote_python, keep)
+    import msgspec
+
+    from edgecnn.artifact import write_whole
+    from edgecnn.bench.bench import BenchRequest
+    from edgecnn.bench.bench import bench as run
+    from edgecnn.bench.record import encode
+    from edgecnn.console.screen import warn, watching
+    from edgecnn.console.timing import print_run, warnings
+
+    request = BenchRequest(tuple(artifacts), tuple(against or ()), threads, batch, duration, mode, layers)
+    with watching() as progress:
+        if board is None:
+            found = run(request, progress)
+        else:
+            from edgecnn.remote.boards import bench_there
+
+            found = bench_there(board, request, keep, progress)
+    if out is not None:
+        write_whole(out, encode(found))
+    for text in warnings(found):
+        warn(text)
+    if as_json:
+        print_json(msgspec.to_builtins(found))
+    else:
+        print_run(found)
+
+
+def _check_out(path: Path | None) -> None:
+    """Refuses a file that cannot be written, or that is somebody else's, before anything is timed.
+
+    Raises:
+        StorageError: there is no folder for it, or it holds anything but a run.
+    """
+    if path is None:
+        return
+    if not path.parent.is_dir():
+        raise StorageError(f"{path}: there is no folder {path.parent} to write it to; make it first")
+    if not path.exists():
+        return
+    from edgecnn.bench.record import read_run
+    from edgecnn.errors import InputError
+
+    try:
+        read_run(path)
+    except InputError as error:
+        raise StorageError(f"{path}: is there already and is no run; name another with --out") from error

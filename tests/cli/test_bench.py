@@ -1,0 +1,168 @@
+"""``edgecnn bench``: a document that ``report`` reads, rows that say why they are empty, and a table for people."""
+
+import json
+import os
+import shutil
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import msgspec
+import pytest
+
+from edgecnn.bench.record import Row, Run, read_run
+from edgecnn.pipeline import Exported
+from tests.conftest import Command
+
+BRIEF = ("--duration", "0.1")
+
+
+@pytest.fixture
+def pair(tiny_export: Callable[..., Exported], tmp_path: Path) -> tuple[Path, Path]:
+    """The same network for two runtimes."""
+    return tuple(  # type: ignore[return-value]  # two of them
+        shutil.copytree(tiny_export(target, "int8").artifact.folder, tmp_path / target)
+        for target in ("openvino", "onnxruntime")
+    )
+
+
+def run_of(out: str) -> Run:
+    return msgspec.json.decode(out.encode(), type=Run)
+
+
+def timed(row: Row) -> None:
+    """Everything that a row with figures has."""
+    assert row.status == "ok"
+    assert row.times is not None
+    assert row.times.n == len(row.times.rounds_ms) >= 20
+    assert 0 < row.times.min_ms <= row.times.p50_ms <= row.times.p90_ms <= max(row.times.rounds_ms)
+    assert row.times.p99_ms is None or row.times.p99_ms <= max(row.times.rounds_ms)
+    for figure in (row.images_per_s, row.load_ms, row.first_ms, row.memory_bytes):
+        assert figure is not None
+        assert figure > 0
+
+
+def test_artifacts_and_their_network_side_by_side(command: Command, pair: tuple[Path, Path], tmp_path: Path) -> None:
+    out = tmp_path / "run.json"
+    answer = command("bench", *pair, "--against", "eager", *BRIEF, "--threads", "1", "--out", out, "--json")
+    assert (answer.code, answer.err) == (0, "")
+    found = run_of(answer.out)
+    assert found == read_run(out)
+    assert (found.kind, found.settings.batch, found.settings.threads) == ("bench", 1, 1)
+    assert [(row.name, row.kind) for row in found.rows] == [
+        ("eager", "eager"), ("openvino", "artifact"), ("onnxruntime", "artifact"),
+    ]  # fmt: skip
+    eager, *artifacts = found.rows
+    for row in found.rows:
+        timed(row)
+    assert eager.ratio is None
+    assert (eager.runtime.split()[0], eager.manifest, eager.size_bytes) == ("torch", None, None)
+    for row, folder in zip(artifacts, pair, strict=True):
+        assert row.ratio is not None
+        assert row.ratio.against == "eager"
+        assert row.ratio.ratio_ci95[0] <= row.ratio.ratio <= row.ratio.ratio_ci95[1]
+        assert row.runtime.split()[0] == folder.name
+        assert sum(row.executed.values()) == pytest.approx(1, abs=1e-4)
+        assert row.size_bytes == sum(path.stat().st_size for path in folder.glob("model-*"))
+        assert row.manifest is not None
+        assert "labels" not in row.manifest
+    assert artifacts[0].executed == {"int8": 1.0}
+    assert found.machine["cpu"]["cores"] >= 1
+
+
+def test_people_read_a_table(command: Command, pair: tuple[Path, Path]) -> None:
+    answer = command("bench", *pair, *BRIEF)
+    assert (answer.code, answer.err) == (0, "")
+    for words in (
+        "p50 ms",
+        "openvino",
+        "int8",
+        "times as long",
+        "latency per call, the runtime's own threads",
+        "cores",
+    ):
+        assert words in answer.out
+    assert "\x1b" not in answer.out
+
+
+def test_throughput_counts_what_was_answered(command: Command, pair: tuple[Path, Path]) -> None:
+    found = run_of(command("bench", *pair, "--mode", "throughput", "--duration", "1", "--json").out)
+    assert found.settings.mode == "throughput"
+    for row in found.rows:
+        timed(row)
+        assert row.times is not None
+        assert row.images_per_s is not None
+        slowest, fastest = (1000 / extreme(row.times.rounds_ms) for extreme in (max, min))
+        assert slowest * 0.999 <= row.images_per_s <= fastest * 1.001
+
+
+def test_the_same_name_twice_is_told_apart(command: Command, artifact: Path, tmp_path: Path) -> None:
+    other = shutil.copytree(artifact, tmp_path / "elsewhere" / artifact.name)
+    found = run_of(command("bench", artifact, other, artifact, *BRIEF, "--json").out)
+    assert [row.name for row in found.rows] == ["artifact", "artifact-2", "artifact-3"]
+    assert found.rows[2].ratio is not None
+
+
+def test_a_batch_is_of_real_images(command: Command, tiny_export: Callable[..., Exported]) -> None:
+    folder = tiny_export("onnx", "fp32", batch=None).artifact.folder
+    found = run_of(command("bench", folder, "--batch", "4", *BRIEF, "--json").out)
+    (row,) = found.rows
+    assert found.settings.batch == 4
+    assert row.times is not None
+    assert row.images_per_s == pytest.approx(4000 / row.times.p50_ms, rel=0.01)
+
+
+def test_what_cannot_run_here_says_why_and_the_others_go_on(
+    command: Command, tiny_export: Callable[..., Exported], artifact: Path
+) -> None:
+    engine = tiny_export("tensorrt", "fp32", flavour="bundle").artifact.folder
+    found = run_of(command("bench", engine, artifact, *BRIEF, "--json").out)
+    absent, here = found.rows
+    assert absent.status == "the device builds its engine, from the bundle"
+    assert (absent.times, absent.ratio, absent.images_per_s) == (None, None, None)
+    timed(here)
+    assert here.ratio is None
+    people = command("bench", engine, artifact, *BRIEF)
+    assert "was not timed: the device builds its engine" in people.out
+
+
+def test_a_rejected_artifact_is_timed_and_named(command: Command, artifact: Path) -> None:
+    from edgecnn.artifact import REJECTED, load_artifact, mark
+
+    mark(load_artifact(artifact), REJECTED)
+    answer = command("bench", artifact, *BRIEF, "--json")
+    timed(run_of(answer.out).rows[0])
+    assert answer.err == "warning: artifact was rejected by its last check; `edgecnn verify` says why\n"
+
+
+WITHOUT_TORCH = """
+import sys
+for name in ("torch", "onnx", "onnxscript", "safetensors"):
+    sys.modules[name] = None
+from edgecnn.cli import main
+main()
+"""
+
+
+@pytest.mark.parametrize("target", ["openvino", "onnxruntime"])
+def test_a_device_needs_no_torch(tiny_export: Callable[..., Exported], target: str) -> None:
+    folder = tiny_export(target, "int8").artifact.folder
+    line = [sys.executable, "-c", WITHOUT_TORCH, "bench", str(folder), *BRIEF, "--json"]
+    done = subprocess.run(line, capture_output=True, text=True, check=True, env=os.environ | {"PYTHONWARNINGS": ""})
+    assert done.stderr == ""
+    timed(run_of(done.stdout).rows[0])
+
+
+def test_an_earlier_run_is_replaced(command: Command, artifact: Path, tmp_path: Path) -> None:
+    out = tmp_path / "run.json"
+    for _ in range(2):
+        assert command("bench", artifact, *BRIEF, "--out", out).code == 0
+        assert read_run(out).rows[0].name == "artifact"
+    assert [path.name for path in tmp_path.iterdir() if path.name.startswith(".")] == []
+
+
+def test_the_document_is_one(command: Command, artifact: Path) -> None:
+    found: Any = json.loads(command("bench", artifact, *BRIEF, "--json").out)
+    assert found.keys() == set(Run.__struct_fields__)

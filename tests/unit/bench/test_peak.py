@@ -1,0 +1,39 @@
+"""The roof over a row: a graph that runtimes really run in the precision that it is measured for."""
+
+import onnx
+import pytest
+
+from edgecnn.bench.peak import MACS, measure_peak, roofline
+from edgecnn.bench.peak_graph import peak_graph
+from edgecnn.graph.graph import Graph
+from edgecnn.graph.macs import layer_macs
+from edgecnn.targets.base import FP32, INT8, UNTUNED, Tuning
+
+
+@pytest.mark.parametrize("int8", [False, True])
+def test_the_graph_is_onnx(int8: bool) -> None:
+    model = onnx.load_from_string(peak_graph(int8))
+    onnx.checker.check_model(model, full_check=True)
+    if not int8:
+        assert sum(layer_macs(Graph(model)).values()) == MACS
+
+
+@pytest.mark.parametrize("package", ["onnxruntime", "openvino"])
+@pytest.mark.parametrize("precision", [FP32, INT8])
+def test_a_peak_is_of_the_precision_that_really_runs(package: str, precision: str) -> None:
+    found = measure_peak(package, precision, Tuning(1))
+    assert found is not None
+    assert found > 0.1
+
+
+@pytest.mark.parametrize(("package", "precision"), [("torch", FP32), ("openvino", "bf16"), ("tensorrt", INT8)])
+def test_what_cannot_be_measured_has_no_peak(package: str, precision: str) -> None:
+    assert measure_peak(package, precision, UNTUNED) is None
+
+
+def test_a_row_is_held_against_the_precision_that_most_of_it_runs_in() -> None:
+    found = roofline({"int8": 0.9, "fp32": 0.1}, 5_000_000, 0.001, {"int8": 100.0, "fp32": 20.0})
+    assert found is not None
+    assert (found.precision, found.gops, found.peak_gops, found.share) == ("int8", 10.0, 100.0, 0.1)
+    assert roofline({"bf16": 1.0}, 1, 1.0, {"int8": 100.0}) is None
+    assert roofline({}, 1, 1.0, {"int8": 100.0}) is None
