@@ -84,10 +84,9 @@ class Candidate:
         return shares(layer_precisions(kernels, macs), macs) if kernels else {}
 
     def size_bytes(self) -> int | None:
-        """Of the files that the runtime opens."""
-        if self.kind != ARTIFACT:
-            return None
-        return sum(path.stat().st_size for path in self.artifact.model_files().values())
+        """Of the files that the runtime opens; None where there are none."""
+        files = self.artifact.model_files().values() if self.kind == ARTIFACT else ()
+        return sum(path.stat().st_size for path in files) or None
 
 
 def shares(precisions: Mapping[str, str], macs: Mapping[str, int]) -> dict[str, float]:

@@ -44,6 +44,8 @@ def _children_s() -> float:
         ["inspect", "--help"],
         ["analyze", "--help"],
         ["predict", "--help"],
+        ["bench", "--help"],
+        ["benchmark", "--help"],
         ["--version"],
         ["list", "--json"],
         ["doctor", "--json"],
@@ -63,6 +65,6 @@ def test_version(command: Command) -> None:
 def test_help_names_every_command(command: Command) -> None:
     answer = command("--help")
     assert (answer.code, answer.err) == (0, "")
-    for name in ("list", "export", "verify", "inspect", "analyze", "predict", "train", "doctor"):
+    for name in ("list", "export", "verify", "inspect", "analyze", "predict", "bench", "benchmark", "train", "doctor"):
         assert name in answer.out
     assert command() == answer  # as does the bare command

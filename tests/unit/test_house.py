@@ -15,6 +15,7 @@ LONGEST = 400
 ORDER = (
     "errors", "names", "progress", "recipe", "data", "parity", "models", "graph", "quant", "targets", "artifact",
     "verify", "bench", "inspection", "request", "manifest", "train", "overview", "pipeline", "analysis",
+    "benchmark",
     "__init__", "console",
     "cli",
     "__main__",
