@@ -73,7 +73,7 @@ def bench(request: BenchRequest, progress: Progress | None = None) -> Run:
         IntegrityError: an artifact is not what its manifest says.
     """
     progress = progress or Progress()
-    _check(request)
+    check(request)
     found = candidates(request.artifacts, request.against)
     batch = agreed_batch(found, request.batch)
     tuning = Tuning(request.threads, request.mode == THROUGHPUT)
@@ -100,7 +100,7 @@ def bench(request: BenchRequest, progress: Progress | None = None) -> Run:
     for candidate in found:
         name = candidate.name
         if name in refusals:
-            rows.append(_row(candidate, refusals[name], {}))
+            rows.append(_row(candidate, refusals[name], {"size_bytes": candidate.size_bytes()}))
             continue
         opened = next(row for row in ready if row.candidate is candidate)
         times, opening = result.times(name), openings[name]
@@ -133,7 +133,12 @@ def bench(request: BenchRequest, progress: Progress | None = None) -> Run:
     )
 
 
-def _check(request: BenchRequest) -> None:
+def check(request: BenchRequest) -> None:
+    """Refuses what is wrong with a request, before any work is done.
+
+    Raises:
+        UsageError: a value out of range.
+    """
     if request.mode not in MODES:
         raise unknown_name("mode", request.mode, MODES)
     if not 0 < request.duration_s <= LONGEST_S:  # also false for NaN

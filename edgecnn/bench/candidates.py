@@ -1,6 +1,7 @@
 """What can be timed: an artifact in its own runtime, and the PyTorch network behind it, eager or compiled."""
 
 import importlib.util
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -72,9 +73,10 @@ class Candidate:
         return TorchSession(loaded.model, self.artifact.interface, self.kind == COMPILE, tuning)
 
     def batches(self, size: int) -> list[Float]:
-        """Its golden pairs' inputs, (size, C, H, W) each, so that every image is in as many batches as any other."""
+        """Its golden pairs' inputs, (size, C, H, W) each; every image is used as often as any other, or nearly."""
         images = read_golden(self.artifact).inputs
-        picks = np.arange(len(images) * size).reshape(-1, size) % len(images)
+        count = len(images) // math.gcd(len(images), size) if size < len(images) else 1
+        picks = np.arange(count * size).reshape(count, size) % len(images)
         return [np.ascontiguousarray(images[rows]) for rows in picks]
 
     def executed(self, session: Session) -> dict[str, float]:
@@ -84,10 +86,9 @@ class Candidate:
         return shares(layer_precisions(kernels, macs), macs) if kernels else {}
 
     def size_bytes(self) -> int | None:
-        """Of the files that the runtime opens."""
-        if self.kind != ARTIFACT:
-            return None
-        return sum(path.stat().st_size for path in self.artifact.model_files().values())
+        """Of the files that the runtime opens; None where there are none."""
+        files = self.artifact.model_files().values() if self.kind == ARTIFACT else ()
+        return sum(path.stat().st_size for path in files) or None
 
 
 def shares(precisions: Mapping[str, str], macs: Mapping[str, int]) -> dict[str, float]:

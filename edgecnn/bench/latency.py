@@ -21,7 +21,7 @@ WINDOW = 5  # rounds that are held against as many before them
 LEVEL = 0.05  # how far their medians may be apart
 WARM_UP_S, MOST_WARM_UP = 3.0, 100  # where warming up ends in any case, once the fewest rounds are done
 FEWEST_ROUNDS, MOST_ROUNDS = 20, 200
-BUDGET_S = 8.0  # of rounds, once the fewest are done
+BUDGET_S = 4.0  # of counted calls, once the fewest rounds are done
 RESAMPLES = 2000
 MOST_BLOCKS = 16  # a run of seconds has no more independent parts than this: load comes and goes by the second
 

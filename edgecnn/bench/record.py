@@ -28,7 +28,7 @@ class Ratio(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
 
 class Times(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """Milliseconds per call, the tail unclipped.
+    """Milliseconds per call, the tail unclipped; in throughput mode of each turn, on average over its calls.
 
     Args:
         n: counted calls.

@@ -5,7 +5,19 @@ from typing import Annotated
 
 import typer
 
-from edgecnn.cli.app import Board, Json, Keep, RemotePython, app, find_host, print_json
+from edgecnn.cli.app import (
+    Board,
+    Json,
+    Keep,
+    NumClasses,
+    RemotePython,
+    Size,
+    Weights,
+    app,
+    find_host,
+    parse_size,
+    print_json,
+)
 from edgecnn.errors import StorageError
 
 RunFile = Annotated[
@@ -62,6 +74,52 @@ def bench(
         print_json(msgspec.to_builtins(found))
     else:
         print_run(found)
+
+
+@app.command()
+def benchmark(
+    model: Annotated[str, typer.Argument(help="A name that `edgecnn list` shows.")],
+    weights: Weights = None,
+    size: Size = None,
+    num_classes: NumClasses = None,
+    calib: Annotated[
+        str | None, typer.Option(help="Folder, CSV file path,label, or set to calibrate INT8 on.", metavar="DIR|SET")
+    ] = None,
+    effort: Annotated[str | None, typer.Option(help="How far INT8 climbs: fast or balanced.", metavar="E")] = None,
+    targets: Annotated[
+        str | None,
+        typer.Option(help="Such as onnx,openvino; all that are installed unless told.", metavar="T,T"),
+    ] = None,
+    threads: Annotated[int | None, typer.Option(help="Of each runtime; its own choice unless told.")] = None,
+    duration: Annotated[float, typer.Option(help="Counted calls per row, in seconds.", metavar="S")] = 3.0,
+    out: RunFile = None,
+    keep: Annotated[
+        Path | None, typer.Option(help="New folder to keep the artifacts in; none is kept unless told.", metavar="DIR")
+    ] = None,
+    as_json: Json = False,
+) -> None:
+    """Build, check and time a model for every installed target in every precision, and say which one to ship here."""
+    _check_out(out)
+    dimensions = parse_size(size)
+    import msgspec
+
+    from edgecnn.artifact import write_whole
+    from edgecnn.bench.record import encode
+    from edgecnn.benchmark import BenchmarkRequest
+    from edgecnn.benchmark import benchmark as run
+    from edgecnn.console.benchmark import print_benchmark
+    from edgecnn.console.screen import watching
+
+    named = None if targets is None else tuple(name.strip() for name in targets.split(","))
+    request = BenchmarkRequest(model, weights, dimensions, num_classes, calib, effort, named, keep, threads, duration)
+    with watching() as progress:
+        found = run(request, progress)
+    if out is not None:
+        write_whole(out, encode(found))
+    if as_json:
+        print_json(msgspec.to_builtins(found))
+    else:
+        print_benchmark(found)
 
 
 def _check_out(path: Path | None) -> None:

@@ -88,13 +88,19 @@ def _print_verdicts(run: Run) -> None:
             out.print(
                 f"[{colour}]{shown(f'{row.name} is {word} than {row.ratio.against}')}[/] ({shown(measured)}){doubt}"
             )
-    shared = set.intersection(*(set(row.unstable) for row in run.rows if row.times is not None))
-    for row in run.rows:
+    print_unstable(run)
+
+
+def print_unstable(run: Run) -> None:
+    """Why times should not be trusted, and said once what befell all rows."""
+    timed = [row for row in run.rows if row.times is not None]
+    shared = [reason for reason in timed[0].unstable if all(reason in row.unstable for row in timed)]
+    for reason in shared:
+        out.print(f"[yellow]unstable[/] all rows: {shown(reason)}")
+    for row in timed:
         for reason in row.unstable:
             if reason not in shared:
                 out.print(f"[yellow]unstable[/] {shown(row.name)}: {shown(reason)}")
-    for reason in sorted(shared):
-        out.print(f"[yellow]unstable[/] all rows: {shown(reason)}")
 
 
 def _print_peaks(run: Run) -> None:

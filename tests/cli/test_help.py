@@ -47,6 +47,8 @@ def _children_s() -> float:
         ["predict", "--help"],
         ["report", "--help"],
         ["compare", "--help"],
+        ["bench", "--help"],
+        ["benchmark", "--help"],
         ["--version"],
         ["list", "--json"],
         ["doctor", "--json"],
@@ -66,6 +68,9 @@ def test_version(command: Command) -> None:
 def test_help_names_every_command(command: Command) -> None:
     answer = command("--help")
     assert (answer.code, answer.err) == (0, "")
-    for name in ("list", "export", "verify", "inspect", "analyze", "predict", "report", "compare", "train", "doctor"):
+    for name in (
+        *("list", "export", "verify", "inspect", "analyze", "predict", "bench", "benchmark", "report", "compare"),
+        *("train", "doctor"),
+    ):
         assert name in answer.out
     assert command() == answer  # as does the bare command

@@ -1,0 +1,159 @@
+"""A model for every installed target in every precision: built, checked, timed, and which one to ship here."""
+
+import dataclasses
+import tempfile
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+from msgspec.structs import replace
+
+from edgecnn.artifact import REJECTED, VERIFIED
+from edgecnn.bench.bench import DURATION_S, BenchRequest, bench, check
+from edgecnn.bench.latency import Race, differs
+from edgecnn.bench.record import Row, Run
+from edgecnn.errors import EdgecnnError, StorageError, UsageError
+from edgecnn.names import PRECISIONS
+from edgecnn.pipeline import GateError, export
+from edgecnn.progress import Progress
+from edgecnn.request import ExportRequest, plan
+from edgecnn.targets.registry import TARGETS
+
+
+@dataclass(frozen=True)
+class BenchmarkRequest:
+    """What a user asks for; None is the recipe's own choice, as in ``ExportRequest``.
+
+    Args:
+        targets: None is every one whose packages are installed.
+        keep: folder to keep the artifacts in, ``TARGET-PRECISION`` each; None keeps none.
+        threads, duration_s: as in ``BenchRequest``.
+    """
+
+    model: str
+    weights: str | None = None
+    size: tuple[int, int] | None = None
+    num_classes: int | None = None
+    calib: str | None = None
+    effort: str | None = None
+    targets: tuple[str, ...] | None = None
+    keep: Path | None = None
+    threads: int | None = None
+    duration_s: float = DURATION_S
+
+
+def benchmark(request: BenchmarkRequest, progress: Progress | None = None) -> Run:
+    """Exports, checks and times; what fails has a row that says so, and does not stop the others.
+
+    Raises:
+        UsageError: names or values that are wrong for all of them.
+        StorageError: ``keep`` is occupied.
+        UnavailableError: nothing of it can run here.
+        EdgecnnError: nothing could be built; of the first of them.
+    """
+    progress = progress or Progress()
+    targets = request.targets or tuple(name for name, target in TARGETS.items() if not target.missing())
+    if len(set(targets)) < len(targets):
+        raise UsageError(f"--targets {','.join(targets)} names one target twice; give each once")
+    timing = BenchRequest((), threads=request.threads, duration_s=request.duration_s)
+    check(timing)
+    with _folder(request.keep) as folder:
+        wanted = [_export_request(request, target, precision, folder) for target in targets for precision in PRECISIONS]
+        for each in wanted:
+            plan(each)  # what is wrong with the last one is said before the first is built
+        failed: dict[str, Row] = {}
+        errors: list[EdgecnnError] = []
+        built = []
+        with progress.stage("export", len(wanted)):
+            for each in wanted:
+                assert each.out is not None  # noqa: S101  # _export_request named it
+                try:
+                    export(each)
+                except GateError:
+                    built.append(each.out)  # it is there, marked rejected, and its times are worth knowing
+                except EdgecnnError as error:
+                    errors.append(error)
+                    failed[each.out.name] = _failed(each, each.out.name, str(error))
+                else:
+                    built.append(each.out)
+                progress.advance()
+        if not built:
+            raise errors[0]
+        run = bench(dataclasses.replace(timing, artifacts=tuple(built)), progress)
+    rows = {row.name: row for row in run.rows} | failed
+    ordered = tuple(rows[each.out.name] for each in wanted if each.out is not None)
+    return replace(run, kind="benchmark", rows=ordered, verdict=verdict(ordered))
+
+
+def verdict(rows: Sequence[Row]) -> str:
+    """Which row to ship here: the fastest that passed its gate, or a more accurate one that is as fast within noise.
+
+    Args:
+        rows: of one race, so that every row with times has the same rounds.
+    """
+    timed = [row for row in rows if row.times is not None and _status(row) != REJECTED]
+    passed = [row for row in timed if _status(row) == VERIFIED]
+    if not timed:
+        return "ship none of these here: none that ran passed its gate"
+    names = passed or timed
+    race = Race({row.name: row.times.rounds_ms for row in names if row.times is not None})
+    fastest = race.by_median([row.name for row in names])[0]
+    equals = [row for row in names if row.name == fastest or not differs(race.ratio(row.name, fastest))]
+    chosen = max(equals, key=_sqnr_db)
+    text = f"ship {chosen.name} here: {_margin(race, chosen.name, [row.name for row in equals])}"
+    others = [row.name for row in equals if row is not chosen]
+    if others:
+        text += f"; no difference beyond noise from {', '.join(others)}, which is less like the eager model"
+    if not passed:
+        text += f"; its gate said {_status(chosen)}, none was verified"
+    return text + ("; the run was unstable, so measure again when the machine is quiet" if chosen.unstable else "")
+
+
+def _margin(race: Race, chosen: str, equals: Sequence[str]) -> str:
+    """How it compares with the next that is slower beyond noise."""
+    slower = race.by_median([name for name in race.rounds_ms if name not in equals])
+    if not slower:
+        return "nothing that passed is faster" if len(race.rounds_ms) > 1 else "nothing else ran and passed"
+    ratio = race.ratio(chosen, slower[0])
+    low, high = ratio.ratio_ci95
+    return f"{ratio.ratio:.2f} of the time of {slower[0]}, 95 % [{low:.2f}, {high:.2f}]"
+
+
+def _status(row: Row) -> str:
+    return "" if row.manifest is None else str(row.manifest["status"])
+
+
+def _sqnr_db(row: Row) -> float:
+    return 0.0 if row.manifest is None else float(row.manifest["evidence"]["sqnr_db"])
+
+
+@contextmanager
+def _folder(keep: Path | None) -> Iterator[Path]:
+    """Where artifacts go: the user's folder, or one that is gone afterwards."""
+    if keep is None:
+        with tempfile.TemporaryDirectory() as folder:
+            yield Path(folder)
+        return
+    if keep.exists() and (not keep.is_dir() or any(keep.iterdir())):
+        raise StorageError(f"{keep}: is there already and not an empty folder; name another with --keep")
+    yield keep
+
+
+def _export_request(request: BenchmarkRequest, target: str, precision: str, folder: Path) -> ExportRequest:
+    int8 = precision == "int8"
+    return ExportRequest(
+        request.model,
+        target,
+        precision,
+        request.weights,
+        request.calib if int8 else None,
+        size=request.size,
+        num_classes=request.num_classes,
+        effort=request.effort if int8 else None,
+        out=folder / f"{target}-{precision}",
+    )
+
+
+def _failed(request: ExportRequest, name: str, why: str) -> Row:
+    return Row(name, "artifact", plan(request).spec.name, request.target, request.precision, f"not built: {why}")

@@ -1,0 +1,67 @@
+"""A benchmark as one table: what each artifact came to, and which one to ship here."""
+
+from rich.markup import escape
+
+from edgecnn.bench.machine import one_line
+from edgecnn.bench.record import Row, Run
+from edgecnn.console.screen import out, shown, table_of
+from edgecnn.console.timing import print_unstable
+
+COLOURS = {"verified": "green", "rejected": "red"}
+
+
+def print_benchmark(run: Run) -> None:
+    """A row per target and precision, the verdict, and what makes it doubtful."""
+    table = table_of(
+        "name",
+        "gate",
+        "size MB|",
+        "n|",
+        "agreement|",
+        "drop pp",
+        "SQNR dB|",
+        "p50 ms|",
+        "images/s|",
+        "times as long",
+        "",
+    )
+    for row in run.rows:
+        table.add_row(shown(row.name), *_evidence(row), *_times(row))
+    out.print(table)
+    for row in run.rows:
+        if row.status != "ok":
+            out.print(f"[yellow]{shown(row.name)}[/]: {shown(row.status)}")
+    print_unstable(run)
+    out.print(shown(one_line(run.machine)))
+    out.print(f"[bold]{shown(run.verdict)}[/]")
+
+
+def _evidence(row: Row) -> list[str]:
+    if row.manifest is None:
+        return ["[red]failed[/]", *["–"] * 5]
+    status, evidence = str(row.manifest["status"]), row.manifest["evidence"]
+    drop = "–"
+    if evidence["drop_pp"] is not None:
+        low, high = evidence["drop_ci95_pp"]
+        drop = escape(f"{evidence['drop_pp']:+.2f} [{low:+.2f}, {high:+.2f}]")
+    executed = "" if evidence["executed"] else ", not run"
+    return [
+        f"[{COLOURS.get(status, 'yellow')}]{shown(status)}[/]{executed}",
+        "–" if row.size_bytes is None else f"{row.size_bytes / 1e6:.1f}",
+        str(evidence["n"]),
+        f"{evidence['agreement']:.4f}",
+        drop,
+        f"{evidence['sqnr_db']:.1f}",
+    ]
+
+
+def _times(row: Row) -> list[str]:
+    if row.times is None:
+        return ["–", "–", "–", ""]
+    low, high = row.ratio.ratio_ci95 if row.ratio else (1.0, 1.0)
+    return [
+        f"{row.times.p50_ms:.3f}",
+        f"{row.images_per_s:,.0f}",
+        escape(f"{row.ratio.ratio:.3f} [{low:.3f}, {high:.3f}]") if row.ratio else "1",
+        "[yellow]unstable[/]" if row.unstable else "",
+    ]

@@ -1,0 +1,68 @@
+"""``edgecnn benchmark``: a row for every target and precision, whatever became of it, and a verdict."""
+
+from pathlib import Path
+
+import msgspec
+from PIL import Image
+
+from edgecnn.artifact import load_artifact
+from edgecnn.bench.record import Run, read_run
+from tests.conftest import Command
+
+SMALL = (
+    "benchmark", "mobilenetv1", "--weights", "random", "--size", "32", "--num-classes", "10", "--duration", "0.1",
+    "--threads", "1",
+)  # fmt: skip
+
+
+def test_every_target_and_precision_has_its_row(command: Command, photos: Path, tmp_path: Path) -> None:
+    out, keep = tmp_path / "run.json", tmp_path / "kept"
+    answer = command(
+        *SMALL, "--targets", "onnxruntime,openvino", "--effort", "fast", "--calib", photos, "--out", out,
+        "--keep", keep, "--json",
+    )  # fmt: skip
+    assert (answer.code, answer.err) == (0, "")
+    found = msgspec.json.decode(answer.out.encode(), type=Run)
+    assert found == read_run(out)
+    assert found.kind == "benchmark"
+    names = [
+        f"{target}-{precision}" for target in ("onnxruntime", "openvino") for precision in ("fp32", "fp16", "int8")
+    ]
+    assert [row.name for row in found.rows] == names
+    for row in found.rows:
+        assert row.status == "ok"
+        assert row.times is not None
+        assert row.manifest is not None
+        assert row.manifest["status"] == "not gated"
+        assert load_artifact(keep / row.name).manifest["target"] == row.target
+    assert found.verdict.startswith("ship ")
+    assert "none was verified" in found.verdict
+
+
+def test_a_row_that_fails_does_not_stop_the_others(command: Command, tmp_path: Path) -> None:
+    dull = tmp_path / "dull"
+    dull.mkdir()
+    for index in range(4):
+        Image.new("RGB", (40, 40), (9, 9, 9)).save(dull / f"{index}.png")
+    answer = command(*SMALL, "--targets", "onnx", "--calib", dull)
+    assert (answer.code, answer.err) == (0, "")
+    assert "onnx-int8: not built: " in answer.out
+    assert "failed" in answer.out
+    assert "ship onnx-fp" in answer.out
+
+
+def test_a_rejected_row_is_shown_and_not_shipped(
+    command: Command, fragile_weights: Path, labelled: Path, tmp_path: Path
+) -> None:
+    out = tmp_path / "run.json"
+    answer = command(
+        "benchmark", "mobilenetv1", "--weights", fragile_weights, "--size", "32", "--duration", "0.1",
+        "--targets", "onnx", "--calib", labelled, "--effort", "fast", "--out", out,
+    )  # fmt: skip
+    assert (answer.code, answer.err) == (0, "")
+    rows = {row.name: row for row in read_run(out).rows}
+    assert rows["onnx-int8"].manifest is not None
+    assert rows["onnx-int8"].manifest["status"] == "rejected"
+    assert rows["onnx-int8"].times is not None
+    assert "rejected" in answer.out
+    assert "ship onnx-int8" not in answer.out
