@@ -328,8 +328,18 @@ def test_an_agent_that_is_stopped_cleans_up(board: Board, asleep: Callable[[str]
             os.kill(pid, signal.SIGTERM)
     out, err = process.communicate(timeout=30)
     assert (process.returncode, out) == (4, "")
-    assert one_line(err).startswith("edgecnn: board: ")
+    assert one_line(err).startswith("edgecnn: board: it was stopped there, exit code 143 (")
     wait_for(lambda: not running("marker-stopped") and not list(board.cache.glob("run-*")))
+
+
+def test_a_run_that_is_killed_there_says_so(board: Board, asleep: Callable[[str], subprocess.Popen[str]]) -> None:
+    process = asleep("marker-memory")
+    (step,) = set(running("marker-memory")) - {process.pid}
+    os.kill(step, signal.SIGKILL)
+    out, err = process.communicate(timeout=30)
+    assert (process.returncode, out) == (4, "")
+    assert one_line(err) == "edgecnn: board: the run was killed there by signal 9; out of memory?"
+    assert board.left() == []
 
 
 def test_an_interrupted_upload_leaves_nothing(board: Board, ort_artifact: Path, tmp_path: Path) -> None:
