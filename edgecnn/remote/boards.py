@@ -175,6 +175,8 @@ def _decoded(host: Host, done: Done, of: type[T]) -> T:
 
 def _refusal(host: Host, done: Done) -> EdgecnnError:
     """The board's own refusal: its last line, under its exit code."""
+    if done.code < 0:
+        return UnavailableError(f"{host.destination}: the run was killed there by signal {-done.code}; out of memory?")
     lines = [line for line in done.stderr.splitlines() if line.strip()]
     text = printable(lines[-1]).removeprefix("edgecnn: ") if lines else f"ended with {done.code}"
     kinds: dict[int, type[EdgecnnError]] = {kind.exit_code: kind for kind in EdgecnnError.__subclasses__()}

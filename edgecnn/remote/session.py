@@ -3,7 +3,6 @@
 import contextlib
 import hashlib
 import json
-import signal
 import struct
 import subprocess
 import tempfile
@@ -261,10 +260,10 @@ class _Talk:
         complaints = self._complaints.read().decode("utf-8", "replace")
         lines = [line for line in complaints.splitlines() if line.strip()]
         host, last = self._host, printable(lines[-1]) if lines else "no reason given"
-        if self._agreed and code in (FAILED, -signal.SIGKILL, -signal.SIGTERM):
+        if self._agreed and (code < 0 or code > 128):  # ssh's own 255, or a signal, here or there
+            how = "the connection broke" if code < 0 or code == FAILED else f"it was stopped there, exit code {code}"
             return UnavailableError(
-                f"{host.destination}: the connection broke ({last}); what has arrived is kept there, the same command"
-                " goes on with it"
+                f"{host.destination}: {how} ({last}); what has arrived is kept there, the same command goes on with it"
             )
         if code == FAILED:
             return host.refusal(complaints)

@@ -16,7 +16,6 @@ from pathlib import Path
 
 ROOT = Path(__file__).parents[2]
 SSHD = "/usr/sbin/sshd"
-USER = "edgecnn-board"
 NEWEST_FIRST = (os.path.realpath(sys.executable), "/usr/bin/python3", "/usr/local/bin/python3")
 
 
@@ -80,7 +79,8 @@ def running_board() -> Iterator[Board]:
     folder = Path(tempfile.mkdtemp(prefix="edgecnn-board-"))  # not pytest's, which no other user may enter
     folder.chmod(0o755)
     home, port = folder / "home", free_port()
-    user = USER if os.geteuid() == 0 else getpass.getuser()
+    # A name of its own: a run of the tests beside this one has another.
+    user = folder.name if os.geteuid() == 0 else getpass.getuser()
     try:
         _make_home(home, user, make_key(folder / "id"))
         server = _start(folder, home, user, port)
@@ -93,18 +93,17 @@ def running_board() -> Iterator[Board]:
             server.terminate()
             server.wait()
     finally:
-        if user == USER:
-            subprocess.run(["userdel", "--force", USER], check=False, capture_output=True)
+        if os.geteuid() == 0:
+            subprocess.run(["userdel", "--force", user], check=False, capture_output=True)
         shutil.rmtree(folder)
 
 
 def _make_home(home: Path, user: str, key: str) -> None:
     home.mkdir()
-    if user == USER:
+    if os.geteuid() == 0:
         # `*` is no password; the `!` that useradd would put there locks the account for keys as well.
-        subprocess.run(["userdel", "--force", USER], check=False, capture_output=True)  # of a run that was killed
         options = ["--system", "--no-create-home", "--home-dir", str(home), "--shell", "/bin/sh", "-p", "*"]
-        subprocess.run(["useradd", *options, USER], check=True)
+        subprocess.run(["useradd", *options, user], check=True)
     (home / ".ssh").mkdir(mode=0o700)
     (home / ".ssh" / "authorized_keys").write_text(f"{key}\n")
     for path in (home, home / ".ssh", home / ".ssh" / "authorized_keys"):
@@ -126,11 +125,11 @@ def _start(folder: Path, home: Path, user: str, port: int) -> subprocess.Popen[b
         # Ours where the user is the one who runs the tests, whose own cache is nobody's business.
         f"SetEnv XDG_CACHE_HOME={home / '.cache'}",
     ]
-    if user != USER:
-        settings.append("StrictModes no")  # a home that is not the user's, in a folder that anybody may write to
-    (folder / "sshd_config").write_text("\n".join(settings) + "\n")
     if os.geteuid() == 0:
         Path("/run/sshd").mkdir(mode=0o755, exist_ok=True)  # what its service would make
+    else:
+        settings.append("StrictModes no")  # a home that is not the user's, in a folder that anybody may write to
+    (folder / "sshd_config").write_text("\n".join(settings) + "\n")
     with (folder / "sshd.log").open("wb") as log:
         return subprocess.Popen([SSHD, "-D", "-e", "-f", folder / "sshd_config"], stderr=log)
 

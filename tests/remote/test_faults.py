@@ -1,13 +1,17 @@
 """Whatever goes wrong on the way to a board is one line and an exit code, and the board is as it was."""
 
+import fcntl
 import os
+import re
 import signal
 import socket
 import subprocess
 import sys
 import time
+import uuid
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import NamedTuple
 
 import pytest
 
@@ -71,6 +75,44 @@ def running(marker: str) -> list[int]:
         except OSError:
             continue  # it ended meanwhile
     return found
+
+
+def parent(pid: int) -> int:
+    """Of a process."""
+    return int(re.search(r"^PPid:\s*(\d+)$", Path(f"/proc/{pid}/status").read_text(), re.M)[1])  # type: ignore[index]
+
+
+def idle(board: Board) -> bool:
+    """Whether no agent is using the board's cache."""
+    descriptor = os.open(board.cache, os.O_RDONLY)
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return False
+    finally:
+        os.close(descriptor)
+    return True
+
+
+class Asleep(NamedTuple):
+    """A ``verify --host board`` whose step on the board sleeps."""
+
+    client: subprocess.Popen[str]
+    marker: str
+
+    @property
+    def steps(self) -> list[int]:
+        """Of the board."""
+        return [pid for pid in running(self.marker) if pid != self.client.pid]
+
+    @property
+    def agent(self) -> int:
+        return parent(self.steps[0])
+
+    @property
+    def ssh(self) -> int:
+        (child,) = (pid for pid in running("ssh_config") if parent(pid) == self.client.pid)
+        return child
 
 
 def wait_for(condition: Callable[[], object]) -> None:
@@ -244,7 +286,7 @@ def test_a_broken_connection_is_gone_on_with(
         patch.setenv(COMMAND, cut(board, whole.count // 2))
         with pytest.raises(UnavailableError, match=r"^board: the connection broke .*the same command goes on with it$"):
             verify_there(host, ort_artifact)
-    wait_for(lambda: not running("edgecnn-agent"))
+    wait_for(lambda: idle(board))
     assert not list(board.cache.glob("run-*"))
     (part,) = board.cache.glob("*.part")
     size = part.stat().st_size
@@ -272,64 +314,75 @@ main()
 
 
 @pytest.fixture
-def asleep(board: Board, artifact: Path) -> Iterator[Callable[[str], subprocess.Popen[str]]]:
-    """``verify --host board`` in a process of its own, whose step on the board sleeps."""
-    started: list[subprocess.Popen[str]] = []
-
-    def start(marker: str) -> subprocess.Popen[str]:
-        line = [sys.executable, "-c", SLEEPER, "verify", str(artifact), "--host", "board", marker]
-        started.append(subprocess.Popen(line, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True))
-        wait_for(lambda: list(board.cache.glob("run-*")) and len(running(marker)) == 2)  # here and there
-        return started[-1]
-
-    yield start
-    for process in started:
-        process.kill()
-        process.communicate()
+def asleep(board: Board, artifact: Path) -> Iterator[Asleep]:
+    """What sleeps, once it does."""
+    marker = f"{board.folder.name}-{uuid.uuid4()}"
+    line = [sys.executable, "-c", SLEEPER, "verify", str(artifact), "--host", "board", marker]
+    with subprocess.Popen(line, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as client:
+        found = Asleep(client, marker)
+        try:
+            wait_for(lambda: list(board.cache.glob("run-*")) and len(found.steps) == 1)
+            yield found
+        finally:
+            client.kill()
 
 
-def test_an_interrupt_ends_what_runs_there(board: Board, asleep: Callable[[str], subprocess.Popen[str]]) -> None:
-    process = asleep("marker-interrupt")
-    assert list(board.cache.glob("run-*"))
-    process.send_signal(signal.SIGINT)
-    out, err = process.communicate(timeout=30)
-    assert (process.returncode, out) == (130, "")
+def nothing_runs(board: Board, asleep: Asleep) -> bool:
+    return not asleep.steps and not list(board.cache.glob("run-*")) and idle(board)
+
+
+def test_an_interrupt_ends_what_runs_there(board: Board, asleep: Asleep) -> None:
+    asleep.client.send_signal(signal.SIGINT)
+    out, err = asleep.client.communicate(timeout=30)
+    assert (asleep.client.returncode, out) == (130, "")
     assert one_line(err) == "edgecnn: interrupted; nothing was changed"
-    assert running("marker-interrupt") == []
+    assert asleep.steps == []
     assert board.left() == []
 
 
-def test_a_killed_client_ends_what_runs_there(board: Board, asleep: Callable[[str], subprocess.Popen[str]]) -> None:
-    process = asleep("marker-killed")
-    process.kill()
-    process.communicate()
-    wait_for(lambda: not running("marker-killed") and not list(board.cache.glob("run-*")))
+def test_a_killed_client_ends_what_runs_there(board: Board, asleep: Asleep) -> None:
+    asleep.client.kill()
+    wait_for(lambda: nothing_runs(board, asleep))
     assert list(board.cache.iterdir()), "what has arrived is kept for the next call"
 
 
-def test_a_silent_connection_ends_what_runs_there(board: Board, asleep: Callable[[str], subprocess.Popen[str]]) -> None:
-    process = asleep("marker-silent")
+def test_a_silent_connection_ends_what_runs_there(board: Board, asleep: Asleep) -> None:
     time.sleep(6)
-    assert len(running("marker-silent")) == 2, "a client that waits is not silent"
-    (client,) = (pid for pid in running("ssh_config") if Path(f"/proc/{pid}/cmdline").read_bytes().startswith(b"ssh"))
-    os.kill(client, signal.SIGSTOP)  # as a board sees a network that is gone: nothing comes, and nothing ends
-    wait_for(lambda: len(running("marker-silent")) == 1 and not list(board.cache.glob("run-*")))
+    assert asleep.steps, "a client that waits is not silent"
+    ssh = asleep.ssh
+    os.kill(ssh, signal.SIGSTOP)  # as a board sees a network that is gone: nothing comes, and nothing ends
+    wait_for(lambda: nothing_runs(board, asleep))
     assert list(board.cache.iterdir()), "what has arrived is kept for the next call"
-    os.kill(client, signal.SIGCONT)
-    out, err = process.communicate(timeout=30)
-    assert (process.returncode, out) == (4, "")
+    os.kill(ssh, signal.SIGCONT)
+    out, err = asleep.client.communicate(timeout=30)
+    assert (asleep.client.returncode, out) == (4, "")
     assert one_line(err).startswith("edgecnn: board: ")
 
 
-def test_an_agent_that_is_stopped_cleans_up(board: Board, asleep: Callable[[str], subprocess.Popen[str]]) -> None:
-    process = asleep("marker-stopped")
-    for pid in running("edgecnn-agent"):
-        if Path(f"/proc/{pid}/cmdline").read_bytes().startswith(b"python3"):
-            os.kill(pid, signal.SIGTERM)
-    out, err = process.communicate(timeout=30)
-    assert (process.returncode, out) == (4, "")
-    assert one_line(err).startswith("edgecnn: board: ")
-    wait_for(lambda: not running("marker-stopped") and not list(board.cache.glob("run-*")))
+def test_an_agent_that_is_stopped_cleans_up(board: Board, asleep: Asleep) -> None:
+    os.kill(asleep.agent, signal.SIGTERM)
+    out, err = asleep.client.communicate(timeout=30)
+    assert (asleep.client.returncode, out) == (4, "")
+    assert one_line(err).startswith("edgecnn: board: it was stopped there, exit code 143 (")
+    assert nothing_runs(board, asleep)
+
+
+def test_a_run_that_is_killed_there_says_so(board: Board, asleep: Asleep) -> None:
+    os.kill(asleep.steps[0], signal.SIGKILL)
+    out, err = asleep.client.communicate(timeout=30)
+    assert (asleep.client.returncode, out) == (4, "")
+    assert one_line(err) == "edgecnn: board: the run was killed there by signal 9; out of memory?"
+    assert board.left() == []
+
+
+def test_a_board_is_one_run_at_a_time(board: Board, asleep: Asleep) -> None:
+    job = Job((), (("-c", "print(1)"),), (3, 8), (), "nothing")
+    with pytest.raises(BusyError, match="board: another run is using this board"):
+        run_there(Host("board"), job, False, Progress())
+    assert asleep.steps, "the run that was first goes on"
+    asleep.client.send_signal(signal.SIGINT)
+    asleep.client.communicate(timeout=30)
+    assert board.left() == []
 
 
 def test_an_interrupted_upload_leaves_nothing(board: Board, ort_artifact: Path, tmp_path: Path) -> None:
@@ -344,17 +397,4 @@ def test_an_interrupted_upload_leaves_nothing(board: Board, ort_artifact: Path, 
     out, err = process.communicate(timeout=30)
     assert (process.returncode, out) == (130, "")
     assert one_line(err) == "edgecnn: interrupted; nothing was changed"
-    assert board.left() == []
-
-
-def test_a_board_is_one_run_at_a_time(board: Board, asleep: Callable[[str], subprocess.Popen[str]]) -> None:
-    process = asleep("marker-busy")
-    try:
-        job = Job((), (("-c", "print(1)"),), (3, 8), (), "nothing")
-        with pytest.raises(BusyError, match="board: another run is using this board"):
-            run_there(Host("board"), job, False, Progress())
-        assert running("marker-busy")
-    finally:
-        process.send_signal(signal.SIGINT)
-        process.communicate(timeout=30)
     assert board.left() == []
