@@ -23,6 +23,7 @@ WARM_UP_S, MOST_WARM_UP = 3.0, 100  # where warming up ends in any case, once th
 FEWEST_ROUNDS, MOST_ROUNDS = 20, 200
 BUDGET_S = 4.0  # of counted calls, once the fewest rounds are done
 RESAMPLES = 2000
+FEWEST_DRAWN = 200  # rounds of a resample, where there are as many
 MOST_BLOCKS = 16  # a run of seconds has no more independent parts than this: load comes and goes by the second
 
 # The fewest calls of which the slowest lies beyond the true 99th percentile with 95 % confidence, whatever the
@@ -123,12 +124,17 @@ def differs(ratio: Ratio) -> bool:
 
 
 def _resampled(rounds: int) -> Iterable[NDArray[np.int64]]:
-    """Rounds drawn with replacement, in blocks as long as disturbances last."""
+    """Rounds drawn with replacement, in blocks as long as disturbances last.
+
+    What differs from run to run (clocks, neighbours in the caches) is alike for all rounds of one, so that more rounds
+    do not average it away. It is about as large as what differs between eighths of a run, so so many are drawn.
+    """
     random = np.random.default_rng(0)
     length = max(round(rounds**0.5), rounds // MOST_BLOCKS)
+    drawn = min(rounds, max(FEWEST_DRAWN, rounds // 8))
     for _ in range(RESAMPLES):
-        starts = random.integers(0, rounds, (-(-rounds // length), 1))
-        yield ((starts + np.arange(length)) % rounds).ravel()[:rounds]
+        starts = random.integers(0, rounds, (-(-drawn // length), 1))
+        yield ((starts + np.arange(length)) % rounds).ravel()[:drawn]
 
 
 def race(

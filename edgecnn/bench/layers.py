@@ -8,7 +8,7 @@ from edgecnn.data.preprocess import Float
 from edgecnn.names import OUTPUT
 from edgecnn.targets.base import KernelTime, Tuning
 
-RUNS = 50  # that a kernel's time is the mean of
+RUNS = 50  # that a kernel's time is of
 
 
 def layer_times(candidate: Candidate, tuning: Tuning, batches: Sequence[Float]) -> tuple[LayerTime, ...]:

@@ -114,10 +114,21 @@ UNTUNED = Tuning()
 
 @dataclass(frozen=True)
 class KernelTime:
-    """Mean time of one kernel in a run, by the runtime's own profiler."""
+    """Time of one kernel in a run, by the runtime's own profiler."""
 
     kernel: ExecutedLayer
     ms: float
+
+    @classmethod
+    def of_runs(cls, kernel: ExecutedLayer, runs_ms: Sequence[float]) -> "KernelTime":
+        """The mean of the middle half of its runs.
+
+        In a mean of all, one interruption may be half of the network; in a median nothing is finer than the whole
+        microseconds that profilers count.
+        """
+        quarter = len(runs_ms) // 4
+        middle = sorted(runs_ms)[quarter : len(runs_ms) - quarter]
+        return cls(kernel, sum(middle) / len(middle))
 
 
 def available_cores() -> int:
@@ -188,7 +199,7 @@ class Session(abc.ABC):
         return done, time.perf_counter() - started
 
     def kernel_times(self, batches: Sequence[Float]) -> tuple[KernelTime, ...]:
-        """Where the time of a run goes, kernel by kernel as executed, the mean over batches.
+        """Where the time of a run goes, kernel by kernel as executed, over so many runs.
 
         None at all means that the runtime has no profiler here, or that the session was not opened to be profiled.
         """

@@ -97,15 +97,17 @@ class OpenVinoSession(Session):
         return done, time.perf_counter() - started
 
     def kernel_times(self, batches: Sequence[Float]) -> tuple[KernelTime, ...]:
-        spent: dict[str, float] = {}
+        spent: dict[str, list[float]] = {}
         for batch in batches:
             self.run_again(batch)
             for row in self._request.get_profiling_info():
-                spent[row.node_name] = spent.get(row.node_name, 0.0) + 1000 * row.real_time.total_seconds()
+                spent.setdefault(row.node_name, []).append(1000 * row.real_time.total_seconds())
         operations = self.compiled.get_runtime_model().get_ordered_ops()
         names = [(operation.get_friendly_name(), operation) for operation in operations]
         return tuple(
-            KernelTime(_executed(operation), spent[name] / len(batches)) for name, operation in names if spent.get(name)
+            KernelTime.of_runs(_executed(operation), spent[name])
+            for name, operation in names
+            if any(spent.get(name, ()))
         )
 
     @property

@@ -34,21 +34,20 @@ def executed_layers(written: Sequence[OnnxNode], optimized: Sequence[OnnxNode]) 
 
 
 def timed_kernels(executed: Sequence[ExecutedLayer], events: Sequence[Mapping[str, Any]]) -> tuple[KernelTime, ...]:
-    """Mean milliseconds of each kernel.
+    """Milliseconds of each kernel.
 
     Args:
         executed: kernels in the order of the optimized graph's file, which is the order that they run in.
         events: of ONNX Runtime's profile, of any number of runs.
     """
     kernels = [event for event in events if event.get("cat") == "Node" and event["name"].endswith("_kernel_time")]
-    runs = len(kernels) // len(executed)
-    spent = [0.0] * len(executed)
+    spent: list[list[float]] = [[] for _ in executed]
     for position, event in enumerate(kernels):
         place = position % len(executed)
         if event["args"]["op_name"] != executed[place].kind:
             return ()  # another order than the file's, which no version is known to have
-        spent[place] += event["dur"] / 1000  # microseconds
-    return tuple(KernelTime(kernel, ms / runs) for kernel, ms in zip(executed, spent, strict=True))
+        spent[place].append(event["dur"] / 1000)  # microseconds
+    return tuple(KernelTime.of_runs(kernel, ms) for kernel, ms in zip(executed, spent, strict=True))
 
 
 class _Names:

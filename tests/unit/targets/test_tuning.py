@@ -10,7 +10,7 @@ from edgecnn.bench.candidates import Candidate
 from edgecnn.bench.layers import layer_times
 from edgecnn.bench.torch_session import TorchSession
 from edgecnn.pipeline import Exported
-from edgecnn.targets.base import UNTUNED, Tuning
+from edgecnn.targets.base import UNTUNED, ExecutedLayer, KernelTime, Tuning
 from edgecnn.verify.golden import read_golden
 
 RUNTIMES = ("openvino", "onnxruntime")
@@ -80,6 +80,12 @@ def test_the_profiler_s_kernels_are_modules(tiny_export: Callable[..., Exported]
 def test_a_network_has_no_kernels_to_tell_of(tiny_export: Callable[..., Exported]) -> None:
     candidate = Candidate("", "eager", tiny_export("onnx", "fp32").artifact)
     assert layer_times(candidate, UNTUNED, candidate.batches(1)) == ()
+
+
+def test_one_interruption_is_not_a_kernel_s_time() -> None:
+    kernel = ExecutedLayer(("a/Conv",), "Convolution", "int8")
+    assert KernelTime.of_runs(kernel, [0.001] * 6 + [0.002] * 6 + [40.0]).ms == pytest.approx(0.0016, abs=2e-4)
+    assert KernelTime.of_runs(kernel, [0.5]).ms == 0.5
 
 
 def test_unchecked_answers_are_the_checked_ones(tiny_export: Callable[..., Exported]) -> None:
