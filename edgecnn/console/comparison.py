@@ -11,9 +11,9 @@ COLOURS = {Verdict.PASS: "green", Verdict.INCONCLUSIVE: "yellow", Verdict.FAIL: 
 
 
 def print_comparison(comparison: Comparison) -> None:
-    """A row per row, what else differs, the verdict."""
+    """A row per row, why it was judged so, what else differs, the verdict."""
     found = comparison.difference
-    table = table_of("row", "old ms|", "new ms|", "slow-down %, 95 %|", "loss pp, 95 %|", "verdict", "")
+    table = table_of("row", "old ms|", "new ms|", "slow-down %, 95 %|", "loss pp, 95 %|", "verdict")
     for row in comparison.rows:
         change = row.change
         table.add_row(
@@ -23,9 +23,10 @@ def print_comparison(comparison: Comparison) -> None:
             _measured(change.slowdown_percent, 1),
             _measured(change.drop_pp, 2),
             f"[{'red' if row.rejected else COLOURS[row.verdict]}]{_word(change, row)}[/]",
-            shown("; ".join((*row.reasons, *change.notes))),
         )
     out.print(table)
+    for words, names in _by_reason(comparison).items():
+        out.print(shown(f"{'all rows' if len(names) == len(comparison.rows) > 1 else ', '.join(names)}: {words}"))
     for note in found.notes:
         out.print(f"note: {shown(note)}")
     if found.anchor:
@@ -38,6 +39,15 @@ def print_comparison(comparison: Comparison) -> None:
     colour = "red" if comparison.rejected else COLOURS[comparison.verdict]
     count = f", {len(comparison.rejected)} of {len(comparison.rows)} rows rejected" if comparison.rejected else ""
     out.print(f"[{colour}]{comparison.verdict.value}[/] by the gates {gates}{count}")
+
+
+def _by_reason(comparison: Comparison) -> dict[str, list[str]]:
+    """The rows that each reason and note is of, in the order of the first: load befalls many alike."""
+    found: dict[str, list[str]] = {}
+    for row in comparison.rows:
+        for words in (*row.reasons, *row.change.notes):
+            found.setdefault(words, []).append(row.change.name)
+    return found
 
 
 def _word(change: Change, row: Judged) -> str:
