@@ -104,7 +104,7 @@ def row(name: str, median_ms: float, seed: int = 0, **changes: Any) -> Row:
         "load_ms": 400.0,
         "first_ms": 3.0,
         "memory_bytes": 35_000_000,
-        "energy": Energy(None, "", "no RAPL on a made-up machine"),
+        "energy": Energy(None, "", "not measurable: no RAPL on a made-up machine"),
         "roofline": Roofline(known["precision"], 50.0, 120.0, 50 / 120),
     }
     return Row(name=name, **(known | changes))

@@ -50,7 +50,7 @@ class Energy(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
     Args:
         source: ``RAPL``, ``NVML``, ``Jetson rails``, or empty.
-        absence: why it is not measurable, or empty.
+        absence: "not measurable: " and why, or empty.
     """
 
     joules_per_image: float | None

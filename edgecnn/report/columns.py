@@ -112,7 +112,7 @@ def _energy(energy: Energy | None) -> Cell:
     if energy is None:
         return Cell(DASH, None)
     if energy.joules_per_image is None:
-        return Cell("not measurable", None, energy.absence)
+        return Cell("not measurable", None)  # its row says why
     return Cell(ms(1000 * energy.joules_per_image), energy.joules_per_image, energy.source)
 
 

@@ -16,7 +16,7 @@ from edgecnn.report.reading import flat, manifest_of
 from edgecnn.report.resample import interval, medians
 
 # Facts that make two machines two, by the last word of their name; clocks, load and temperature only make them noisy.
-IDENTITY = ("model", "name", "architecture", "isa", "cores", "cpus", "power_mode", "nvpmodel")
+IDENTITY = ("model", "name", "architecture", "isa", "cores", "cpus", "board", "power_mode", "nvpmodel")
 
 
 class Measured(msgspec.Struct, frozen=True):
