@@ -28,7 +28,7 @@ types: .venv/.dev
 	$(BIN)/mypy
 
 unit: .venv/.dev | $(DATASET) $(BROWSER) $(OTHER_CPUS) $(SSHD)
-	$(BIN)/python -m pytest --numprocesses auto --dist loadfile
+	$(BIN)/python -m pytest --numprocesses auto --dist loadfile --no-loadscope-reorder
 
 clean:
 	rm -rf .venv demo dist build

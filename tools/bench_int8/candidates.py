@@ -10,7 +10,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -30,7 +30,11 @@ from edgecnn.request import ExportRequest, Plan, plan
 from edgecnn.targets.base import Interface
 from edgecnn.targets.registry import find_target
 
+if TYPE_CHECKING:
+    from torch import nn
+
 BATCH = 32
+BIAS = 0.1  # of random networks, standard deviation; their channels' own is about 1
 FP32, OURS, NNCF = "FP32", "edgecnn", "NNCF"
 
 
@@ -71,6 +75,8 @@ def prepare(model: str, weights: str, side: int | None, calibration_images: int 
     size = None if side is None else (side, side)
     planned = plan(ExportRequest(model, "openvino", "int8", weights=weights, size=size))
     loaded = load_model(planned.spec, planned.source)
+    if planned.source == "random":
+        _with_biases(loaded.model)
     labels = _labels(planned.data, loaded.num_classes)
     calibration, _ = _images(planned, labels)
     if calibration is None:
@@ -79,6 +85,16 @@ def prepare(model: str, weights: str, side: int | None, calibration_images: int 
         calibration = spread(calibration, calibration_images)
     how = planned.data.preprocess
     return Ground(model, weights, labels, to_onnx(fold(loaded.model), 3, how.height, how.width), calibration)
+
+
+def _with_biases(model: "nn.Module") -> None:
+    """Batch norms as after some training: a random network's biases are zero, and OpenVINO leaves those out."""
+    import torch
+
+    generator = torch.Generator().manual_seed(0)
+    for module in model.modules():
+        if isinstance(module, torch.nn.BatchNorm2d):
+            torch.nn.init.normal_(module.bias, std=BIAS, generator=generator)
 
 
 @dataclass(frozen=True)

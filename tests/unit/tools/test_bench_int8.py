@@ -7,6 +7,7 @@ import pytest
 
 from edgecnn.parity import compare
 from edgecnn.verify.statistics import accuracy
+from tools.bench_int8.candidates import prepare
 from tools.bench_int8.cases import CASES, Case, Goals
 from tools.bench_int8.compare import one_line
 from tools.bench_int8.images import CROPS, unseen_crops
@@ -51,6 +52,13 @@ def test_a_ratio_is_of_the_same_round_and_its_interval_holds_the_truth() -> None
         holds.append(found.low <= 0.75 <= found.high)
     assert np.mean(holds) >= 0.9
     assert found == ratio(ours, theirs)
+
+
+def test_a_random_network_has_biases_as_a_trained_one_has() -> None:
+    graph = prepare("mobilenetv2", "random", 32, 16).graph
+    biases = [graph.weights[node.input[2]].astype(np.float64) for node in graph.nodes if node.op_type == "Conv"]
+    assert len(biases) == 52
+    assert min(np.abs(bias).max() for bias in biases) > 0.01
 
 
 def test_every_candidate_has_the_same_number_of_turns() -> None:
