@@ -26,7 +26,7 @@ from edgecnn.names import SYNTHETIC
 from edgecnn.progress import Progress
 from edgecnn.recipe import Data, Gate, load_labels
 from edgecnn.request import ExportRequest, Plan, plan, with_max_drop
-from edgecnn.targets.base import Advice, ExecutedLayer, Interface, Session, Target
+from edgecnn.targets.base import Advice, Interface, Session
 from edgecnn.verify.coverage import cover
 from edgecnn.verify.device import OnDevice, read_result
 from edgecnn.verify.golden import golden_pairs, read_golden
@@ -142,7 +142,9 @@ def export(request: ExportRequest, progress: Progress | None = None) -> Exported
         lowered = _lowered(graph if quantized is None else quantized, planned)
         with progress.stage(f"build for {planned.target.name}"):
             built = planned.target.build(with_batch(lowered, planned.batch))
-            session, executed = _open_built(planned.target, built, interface)
+            with tempfile.TemporaryDirectory() as folder:
+                session = planned.target.open_built(built, Path(folder), interface)
+                executed = session.executed()
             advice = planned.target.advise(built, with_batch(graph, planned.batch)) if climbed is not None else None
         with progress.stage("check", len(judging)):
             eager = torch_stage("eager", loaded.model)
@@ -370,19 +372,6 @@ def _onnx_session(graph: "Graph", interface: Interface, optimize: bool) -> Sessi
     from edgecnn.targets.onnxruntime import OnnxRuntimeSession
 
     return OnnxRuntimeSession(with_batch(graph, None).content, replace(interface, batch=None), optimize)
-
-
-def _open_built(
-    target: Target, built: dict[str, bytes], interface: Interface
-) -> tuple[Session, tuple[ExecutedLayer, ...]]:
-    """Opens files that are not published yet, the way a device will: from disk."""
-    with tempfile.TemporaryDirectory() as folder:
-        files = {}
-        for suffix, content in built.items():
-            files[suffix] = Path(folder) / f"model{suffix}"
-            files[suffix].write_bytes(content)
-        session = target.open(files, interface)
-        return session, session.executed()
 
 
 def _marked(artifact: Artifact, verification: Verification) -> Verification:

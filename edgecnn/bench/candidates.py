@@ -2,7 +2,7 @@
 
 import importlib.util
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -15,7 +15,7 @@ from edgecnn.errors import EdgecnnError, UnavailableError, UsageError, unknown_n
 from edgecnn.models.registry import find_model
 from edgecnn.targets.base import UNTUNED, Session, Tuning
 from edgecnn.targets.registry import find_target
-from edgecnn.verify.coverage import layer_precisions
+from edgecnn.verify.coverage import layer_precisions, shares
 from edgecnn.verify.golden import read_golden
 from edgecnn.verify.reopen import open_session
 
@@ -89,15 +89,6 @@ class Candidate:
         """Of the files that the runtime opens; None where there are none."""
         files = self.artifact.model_files().values() if self.kind == ARTIFACT else ()
         return sum(path.stat().st_size for path in files) or None
-
-
-def shares(precisions: Mapping[str, str], macs: Mapping[str, int]) -> dict[str, float]:
-    """Of the multiply-accumulates by precision, the largest first."""
-    found: dict[str, int] = {}
-    for name, precision in precisions.items():
-        found[precision] = found.get(precision, 0) + macs[name]
-    whole = sum(found.values())
-    return {name: round(found[name] / whole, 6) for name in sorted(found, key=lambda name: -found[name])}
 
 
 def candidates(folders: Sequence[Path], against: Sequence[str]) -> list[Candidate]:

@@ -5,8 +5,8 @@ from collections.abc import Sequence
 from edgecnn.bench.candidates import Candidate
 from edgecnn.bench.record import LayerTime
 from edgecnn.data.preprocess import Float
-from edgecnn.names import OUTPUT
 from edgecnn.targets.base import KernelTime, Tuning
+from edgecnn.verify.coverage import layers_of
 
 RUNS = 50  # that a kernel's time is of
 
@@ -24,12 +24,10 @@ def layer_times(candidate: Candidate, tuning: Tuning, batches: Sequence[Float]) 
 def by_module(kernels: Sequence[KernelTime], candidate: Candidate) -> tuple[LayerTime, ...]:
     """Kernels under the names of the modules that they stand for: of a layer and what it swallowed, the layer's."""
     macs = candidate.artifact.layer_macs
-    last = list(macs)[-1]
     whole = sum(row.ms for row in kernels) or 1.0
     found = []
     for row in kernels:
-        names = [last if name == OUTPUT else name for name in row.kernel.nodes]
-        names = [name for name in names if name in macs] or names
+        names = layers_of(row.kernel, macs) or row.kernel.nodes
         module = names[0].partition("/")[0] if names else ""
         found.append(
             LayerTime(module, row.kernel.kind, row.kernel.precision, round(row.ms, 5), round(row.ms / whole, 5))

@@ -8,7 +8,7 @@ from edgecnn.bench.latency import Gain, Latency, Race, race
 from edgecnn.data.preprocess import Float
 from edgecnn.errors import BuildError
 from edgecnn.targets.base import BF16, FP16, FP32, INT8, Interface, Session, Target
-from edgecnn.verify.coverage import layer_precisions
+from edgecnn.verify.coverage import layer_precisions, shares
 
 FLOATS = (FP32, BF16, FP16)
 MOSTLY = 0.5  # share of multiply-accumulates that must run in a precision to be called by its name
@@ -129,10 +129,8 @@ def _float(
         session = target.open_float(reference, interface, precision)
     except BuildError as error:
         return Omitted(precision, str(error))
-    shares: dict[str, int] = {}
-    for name, executed in layer_precisions(session.executed(), macs).items():
-        shares[executed] = shares.get(executed, 0) + macs[name]
-    most = max(shares, key=lambda name: shares[name])
-    if most == precision and shares[most] > MOSTLY * sum(shares.values()):
+    found = shares(layer_precisions(session.executed(), macs), macs)
+    most = next(iter(found))
+    if most == precision and found[most] > MOSTLY:
         return session
     return Omitted(precision, f"this machine computes in {most} when {precision} is asked for")

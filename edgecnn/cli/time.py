@@ -85,7 +85,9 @@ def benchmark(
     calib: Annotated[
         str | None, typer.Option(help="Folder, CSV file path,label, or set to calibrate INT8 on.", metavar="DIR|SET")
     ] = None,
-    effort: Annotated[str | None, typer.Option(help="How far INT8 climbs: fast or balanced.", metavar="E")] = None,
+    effort: Annotated[
+        str | None, typer.Option(help="How far INT8 climbs: fast, best, or balanced unless told.", metavar="E")
+    ] = None,
     targets: Annotated[
         str | None,
         typer.Option(help="Such as onnx,openvino; all that are installed unless told.", metavar="T,T"),

@@ -294,6 +294,19 @@ class Target(abc.ABC):
             BuildError: the runtime refuses the files.
         """
 
+    def open_built(
+        self, built: Mapping[str, bytes], folder: Path, interface: Interface, tuning: Tuning = UNTUNED
+    ) -> Session:
+        """A session from files that are not published yet, the way a device will have it: from disk.
+
+        Args:
+            folder: an empty one; the session's ``executed`` needs what will be in it.
+        """
+        files = {suffix: folder / f"model{suffix}" for suffix in built}
+        for suffix, path in files.items():
+            path.write_bytes(built[suffix])
+        return self.open(files, interface, tuning)
+
     def advise(self, built: dict[str, bytes], reference: "Graph") -> Advice | None:
         """What an INT8 build says against itself, where a runtime tells that without being run.
 

@@ -119,12 +119,21 @@ def cover(
 def layer_precisions(executed: Iterable[ExecutedLayer], macs: Mapping[str, int]) -> dict[str, str]:
     """The precision that each convolution and linear layer runs in, or ``not seen``, by node."""
     found = {
-        name: kernel.precision for kernel in executed if not _is_reformat(kernel) for name in _layers(kernel, macs)
+        name: kernel.precision for kernel in executed if not _is_reformat(kernel) for name in layers_of(kernel, macs)
     }
     return {name: found.get(name, NOT_SEEN) for name in macs}
 
 
-def _layers(kernel: ExecutedLayer, macs: Mapping[str, int]) -> list[str]:
+def shares(precisions: Mapping[str, str], macs: Mapping[str, int]) -> dict[str, float]:
+    """Of the multiply-accumulates by precision, the largest first."""
+    found: dict[str, int] = {}
+    for name, precision in precisions.items():
+        found[precision] = found.get(precision, 0) + macs[name]
+    whole = sum(found.values())
+    return {name: round(found[name] / whole, 6) for name in sorted(found, key=lambda name: -found[name])}
+
+
+def layers_of(kernel: ExecutedLayer, macs: Mapping[str, int]) -> list[str]:
     """The convolutions and linear layers that a kernel stands for; the last of all may go by the network's output."""
     return [list(macs)[-1] if name == OUTPUT else name for name in kernel.nodes if name == OUTPUT or name in macs]
 
@@ -141,7 +150,7 @@ def _unfused(
     alone = {
         name
         for kernel in kernels
-        if not _is_reformat(kernel) and not _layers(kernel, macs)
+        if not _is_reformat(kernel) and not layers_of(kernel, macs)
         for name in kernel.nodes
         if name in activations
     }

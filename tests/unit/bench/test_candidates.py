@@ -8,12 +8,13 @@ import numpy as np
 import pytest
 from safetensors.torch import save_file
 
-from edgecnn.bench.candidates import Candidate, _unique, agreed_batch, candidates, shares
+from edgecnn.bench.candidates import Candidate, _unique, agreed_batch, candidates
 from edgecnn.errors import UnavailableError, UsageError
 from edgecnn.models.registry import find_model
 from edgecnn.models.weights import load_model
 from edgecnn.pipeline import Exported, export
 from edgecnn.request import ExportRequest
+from edgecnn.verify.coverage import shares
 from edgecnn.verify.golden import read_golden
 
 Export = Callable[..., Exported]

@@ -2,29 +2,22 @@
 
 from collections.abc import Callable
 
-import numpy as np
 import pytest
 
 from edgecnn.graph.graph import Graph
 from edgecnn.graph.macs import layer_macs
-from edgecnn.quant.calibrate import observe_ranges
 from edgecnn.quant.islands import BUDGET, float_islands
-from edgecnn.quant.placement import place
-from edgecnn.quant.table import QuantizerTable, make_table
-
-TinyGraph = Callable[..., Graph]
-IMAGES = np.random.default_rng(0).normal(0, 1, (8, 3, 32, 32)).astype(np.float32)
+from edgecnn.quant.table import QuantizerTable
 
 
-@pytest.fixture(scope="module")
-def graph(tiny_graph: TinyGraph) -> Graph:
+@pytest.fixture
+def graph(tiny_graph: Callable[..., Graph]) -> Graph:
     return tiny_graph()
 
 
-@pytest.fixture(scope="module")
-def table(graph: Graph) -> QuantizerTable:
-    placement = place(graph)
-    return make_table(graph, placement, observe_ranges(graph, placement.roles, [IMAGES]))
+@pytest.fixture
+def table(tiny_table: Callable[..., QuantizerTable]) -> QuantizerTable:
+    return tiny_table()
 
 
 def test_the_costliest_layer_is_float_where_the_budget_allows_it(graph: Graph, table: QuantizerTable) -> None:
