@@ -50,11 +50,11 @@ def analyze(request: ExportRequest, progress: Progress | None = None) -> Analysi
     from edgecnn.graph.fold import fold
     from edgecnn.graph.to_onnx import to_onnx
     from edgecnn.models.weights import load_model
+    from edgecnn.quant.alone import Alone
     from edgecnn.quant.calibrate import BATCH, observe_ranges
     from edgecnn.quant.pixels import on_pixel_grid
     from edgecnn.quant.placement import Role, place
     from edgecnn.quant.sensitivity import layer_sensitivities, tensor_sensitivities
-    from edgecnn.quant.switches import Switches
     from edgecnn.quant.table import make_table
 
     how = planned.data.preprocess
@@ -70,6 +70,6 @@ def analyze(request: ExportRequest, progress: Progress | None = None) -> Analysi
         ranges = observe_ranges(graph, placement.roles, calibration.batches(how, BATCH, progress.advance)) | exact
     table = make_table(graph, placement, ranges)
     with progress.stage("quantize one layer at a time", len(table.layers)):
-        inputs = tensor_sensitivities(Switches(graph, placement, {Role.INPUT}, images), ranges)
+        inputs = tensor_sensitivities(Alone(graph, placement, {Role.INPUT}, images), ranges)
         layers = layer_sensitivities(graph, table, inputs, images, progress.advance)
     return Analysis(planned.spec.name, planned.source, named, len(images), tuple(layers))

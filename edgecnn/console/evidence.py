@@ -60,7 +60,7 @@ def print_rungs(rungs: "tuple[Rung, ...]") -> None:
             str(len(rung.float_layers)),
             "" if rung.slowdown is None else _takes(rung.slowdown),
             f"{rung.elapsed_s:.1f}",
-            "" if rung.kept else "not kept",
+            "" if rung.kept else "not kept" if rung.refined else "not kept, not refined",
         )
     out.print(table)
 

@@ -10,7 +10,6 @@ EfficientNet-Lite0's logits on other photographs.
 import numpy as np
 from numpy.typing import NDArray
 
-from edgecnn.quant.rounding import Moments
 from edgecnn.quant.table import Float, WeightQuantizer
 
 Double = NDArray[np.float64]
@@ -18,26 +17,26 @@ Double = NDArray[np.float64]
 TRUSTED_FROM = 2.0  # standard errors of the mean
 
 
-def corrected_bias(bias: Float, weight: Float, rounded: WeightQuantizer, moments: Moments, wanted: Double) -> Float:
+def corrected_bias(bias: Float, weight: Float, rounded: WeightQuantizer, means: Double, wanted: Double) -> Float:
     """The bias with which the quantized layer has its FP32 channel means again, as far as the images can tell.
 
     Args:
         bias: (out,) float32, of the FP32 layer; ``weight: (out, in / groups, ...) float32`` likewise.
-        moments: of the quantized input.
+        means: (images, groups, columns), of the quantized input's patches.
         wanted: (images, out), the FP32 output's channel means of the same images.
     """
-    before = mean_outputs(weight, moments) + bias
-    own = before.mean(axis=0) - bias - mean_outputs(rounded.real, moments).mean(axis=0)
+    before = mean_outputs(weight, means) + bias
+    own = before.mean(axis=0) - bias - mean_outputs(rounded.real, means).mean(axis=0)
     upstream = wanted - before
     corrected: Float = (bias + own + _trusted_mean(upstream)).astype(np.float32)
     return corrected
 
 
-def mean_outputs(weight: Float, moments: Moments) -> Double:
+def mean_outputs(weight: Float, means: Double) -> Double:
     """What a layer without bias puts out on average for each image: (images, out)."""
-    images, groups, columns = moments.means.shape
+    images, groups, columns = means.shape
     grouped = weight.reshape(groups, -1, columns).astype(np.float64)
-    outputs: Double = moments.means.transpose(1, 0, 2) @ grouped.transpose(0, 2, 1)  # (groups, images, out / groups)
+    outputs: Double = means.transpose(1, 0, 2) @ grouped.transpose(0, 2, 1)  # (groups, images, out / groups)
     return outputs.transpose(1, 0, 2).reshape(images, -1)
 
 

@@ -9,7 +9,6 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from edgecnn.data.preprocess import Float
 from edgecnn.data.sets import ImageSet
 from edgecnn.data.split import hold_block, spread
 from edgecnn.graph.graph import Graph
@@ -17,7 +16,8 @@ from edgecnn.graph.macs import layer_macs
 from edgecnn.graph.session import in_chunks
 from edgecnn.names import BALANCED, BEST, FAST
 from edgecnn.progress import Progress
-from edgecnn.quant.calibrate import BATCH, observe_ranges, wider
+from edgecnn.quant.alone import EVERY, Alone
+from edgecnn.quant.calibrate import BATCH, Means, Range, observe_ranges, wider
 from edgecnn.quant.equalize import equalize
 from edgecnn.quant.histogram import MIN_MAX, Histogram, candidates
 from edgecnn.quant.islands import float_islands
@@ -26,11 +26,10 @@ from edgecnn.quant.lower.qdq import Profile
 from edgecnn.quant.mixed import mixed_precision, worthwhile
 from edgecnn.quant.pixels import PIXELS, on_pixel_grid
 from edgecnn.quant.placement import Placement, Role, place
-from edgecnn.quant.ranges import Chosen, observe_histograms, search_ranges
-from edgecnn.quant.refine import refine, refinement_images
+from edgecnn.quant.ranges import Chosen, Searched, observe_histograms, search_ranges
+from edgecnn.quant.refine import layer_means, refine, refinement_images
 from edgecnn.quant.rungs import Candidate, Judge, Rung, Slowdown, Timer
 from edgecnn.quant.sensitivity import tensor_sensitivities
-from edgecnn.quant.switches import Switches
 from edgecnn.quant.table import QuantizerTable, make_table
 from edgecnn.recipe import Preprocess
 
@@ -111,6 +110,8 @@ class _Ladder:
         # Signed codes reach 127 on either side of zero, and pixels 128 on one.
         self._graph, self._exact = (graph, {}) if profile.symmetric else on_pixel_grid(graph, how)
         self._histograms: dict[str, Histogram] = {}
+        self._searched = Searched({}, {})
+        self._means: dict[str, dict[str, Means]] = {}  # of layers, by the graph's sha256
         self._sensitivity: dict[str, float] = {}
 
     def min_max(self) -> None:
@@ -121,9 +122,10 @@ class _Ladder:
         graph, placement = self.judge.best.graph, place(self.judge.best.graph)
         signed, ranges = self._profile.signed(graph, placement), self.judge.best.ranges
         with self._progress.stage("search ranges", len(self._histograms)):
-            found = search_ranges(
-                graph, placement, self._histograms, ranges, self._some, self._progress.advance, signed
+            self._searched = search_ranges(
+                graph, placement, self._histograms, ranges, self._judging[self._some], self._progress.advance, signed
             )
+        found = self._searched.ranges
         self.judge.consider("range search", Candidate(graph, found, self._table(graph, placement, found)))
 
     def rounding_and_bias(self) -> None:
@@ -132,7 +134,11 @@ class _Ladder:
     def equalization(self) -> None:
         with self._progress.stage("equalize"):
             other = equalize(self._graph, in_chunks(self._refining, BATCH))
-        if other.sha256 != self._graph.sha256:
+        if other.sha256 == self._graph.sha256:
+            return
+        # Few networks need it: it is tried with nothing on top, and the ranges of the images that it is tried on.
+        plain, tried = (self._min_max(graph, self._held_out(graph, self._some)) for graph in (self._graph, other))
+        if self.judge.prefers("equalization", tried, plain, self._some):
             candidate, histograms = self._whole_ranges(other)
             self.judge.consider("equalization", self._refined(self._by_methods(candidate, histograms)))
 
@@ -162,28 +168,36 @@ class _Ladder:
         self.judge.consider(name, self._refined(candidate) if candidate.refined else candidate, slowdown)
 
     @property
-    def _some(self) -> Float:
+    def _some(self) -> slice:
         """Those of the held-out images that tensors are quantized alone on."""
         count = min(SEARCH_IMAGES, max(1, SEARCH_PIXELS // self._judging[0, 0].size))
-        return self._judging[:: -(-len(self._judging) // count)]
+        return slice(None, None, -(-len(self._judging) // count))
 
     def _sensitivities(self, candidate: Candidate) -> dict[str, float]:
         placement = place(candidate.graph)
+        if candidate.graph is self._graph and candidate.ranges == self._searched.ranges:
+            costs = self._searched.costs
+            return {name: costs[name] for name, roles in placement.roles.items() if Role.INPUT in roles}
         signed = self._profile.signed(candidate.graph, placement)
-        switches = Switches(candidate.graph, placement, {Role.INPUT}, self._some, signed)
-        return tensor_sensitivities(switches, {name: chosen.range for name, chosen in candidate.ranges.items()})
+        alone = Alone(candidate.graph, placement, {Role.INPUT}, self._judging[self._some], signed)
+        return tensor_sensitivities(alone, {name: chosen.range for name, chosen in candidate.ranges.items()})
+
+    def _held_out(self, graph: Graph, some: slice) -> dict[str, Range]:
+        return observe_ranges(graph, place(graph).roles, in_chunks(self._judging[some], BATCH))
 
     def _whole_ranges(self, graph: Graph) -> tuple[Candidate, dict[str, Histogram]]:
         """The whole range of every image: held-out ones may widen it, for it shall cut off nothing."""
-        placement = place(graph)
         with self._progress.stage("calibrate", len(self._observing)):
             batches = self._observing.batches(self._how, BATCH, self._progress.advance)
-            histograms = observe_histograms(graph, placement, batches)
-            held_out = observe_ranges(graph, placement.roles, in_chunks(self._judging, BATCH))
-        ranges = {
-            name: Chosen(MIN_MAX, wider(histogram.extremes, held_out[name])) for name, histogram in histograms.items()
-        } | {name: Chosen(PIXELS, known) for name, known in self._exact.items()}
-        return Candidate(graph, ranges, self._table(graph, placement, ranges)), histograms
+            histograms = observe_histograms(graph, place(graph), batches)
+            held_out = self._held_out(graph, EVERY)
+        ranges = {name: wider(histogram.extremes, held_out[name]) for name, histogram in histograms.items()}
+        return self._min_max(graph, ranges), histograms
+
+    def _min_max(self, graph: Graph, ranges: dict[str, Range]) -> Candidate:
+        chosen = {name: Chosen(MIN_MAX, found) for name, found in ranges.items()}
+        chosen |= {name: Chosen(PIXELS, known) for name, known in self._exact.items()}
+        return Candidate(graph, chosen, self._table(graph, place(graph), chosen))
 
     def _by_methods(self, candidate: Candidate, histograms: dict[str, Histogram]) -> Candidate:
         """A candidate with the ranges that the methods chosen for the same tensors find now."""
@@ -199,8 +213,12 @@ class _Ladder:
         refined = self._profile
         if not refined.symmetric:
             refined = replace(OPENVINO, weight_max=refined.weight_max)
+        graph, images = candidate.graph, self._refining
         with self._progress.stage("refine layers", len(refined.kept(candidate.table).layers)):
-            table = refine(candidate.graph, candidate.table, self._refining, self._progress.advance, refined)
+            if graph.sha256 not in self._means:
+                self._means[graph.sha256] = layer_means(graph, images)
+            means, advance = self._means[graph.sha256], self._progress.advance
+            table = refine(graph, candidate.table, images, means, advance, refined, candidate.refined)
         return replace(candidate, table=table, refined=True)
 
     def _table(self, graph: Graph, placement: Placement, ranges: dict[str, Chosen]) -> QuantizerTable:

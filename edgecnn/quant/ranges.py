@@ -10,10 +10,10 @@ from collections.abc import Callable, Collection, Iterable
 from typing import NamedTuple
 
 from edgecnn.graph.graph import Graph
+from edgecnn.quant.alone import Alone
 from edgecnn.quant.calibrate import Range, observe_values
 from edgecnn.quant.histogram import MIN_MAX, Histogram, candidates
 from edgecnn.quant.placement import Placement, Role
-from edgecnn.quant.switches import Switches
 from edgecnn.quant.table import Float
 
 SCREENING = 4  # images that say which tensors matter at all
@@ -37,6 +37,19 @@ class Chosen(NamedTuple):
     range: Range
 
 
+class Searched(NamedTuple):
+    """What a search found.
+
+    Args:
+        ranges: of every tensor.
+        costs: KL divergence of the logits, nats, that each tensor costs alone, of those that a layer or a skip reads;
+            on all images where it matters.
+    """
+
+    ranges: dict[str, Chosen]
+    costs: dict[str, float]
+
+
 def search_ranges(
     graph: Graph,
     placement: Placement,
@@ -45,7 +58,7 @@ def search_ranges(
     images: Float,
     on_tensor: Callable[[], None] = lambda: None,
     signed: Collection[str] = (),
-) -> dict[str, Chosen]:
+) -> Searched:
     """The range of each tensor of a placement.
 
     Args:
@@ -55,21 +68,23 @@ def search_ranges(
         signed: tensors whose quantizers have signed codes and no zero-point.
     """
     # What only a runtime with INT8-to-INT8 kernels quantizes is not tried: its range is of little weight.
-    switches = Switches(graph, placement, {Role.INPUT, Role.SKIP}, images, signed)
+    alone = Alone(graph, placement, {Role.INPUT, Role.SKIP}, images, signed)
     few = slice(None, None, -(-len(images) // SCREENING))  # enough to see which tensors matter
-    alone: dict[str, float] = {}
+    costs: dict[str, float] = {}
     for name in histograms:
-        if name in switches.tensors:
-            alone[name] = switches.divergence(name, widest[name].range, few)
+        if name in alone.tensors:
+            costs[name] = alone.divergence(name, widest[name].range, few)
         on_tensor()
-    total = sum(alone.values())
+    least = MATTERS * sum(costs.values())
     chosen = dict(widest)
-    for name, screened in alone.items():
-        if screened < MATTERS * total or widest[name].method != MIN_MAX:
-            continue
-        ranges = candidates(histograms[name]) | {MIN_MAX: widest[name].range}
-        found = {method: switches.divergence(name, candidate) for method, candidate in ranges.items()}
+    for name in [name for name, cost in costs.items() if cost >= least]:
+        known = widest[name]
+        ranges = {known.method: known.range}
+        if known.method == MIN_MAX:
+            ranges = candidates(histograms[name]) | ranges
+        found = {method: alone.divergence(name, candidate) for method, candidate in ranges.items()}
         best = min(found, key=found.__getitem__)
-        if found[best] < BETTER * found[MIN_MAX]:
+        if found[best] < BETTER * found[known.method]:
             chosen[name] = Chosen(best, ranges[best])
-    return chosen
+        costs[name] = found[chosen[name].method]
+    return Searched(chosen, costs)

@@ -1,6 +1,6 @@
 """Refinement in the graph's order, everything before a layer quantized: first its rounding, then its bias."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 from typing import Any
 
@@ -16,10 +16,11 @@ from edgecnn.graph.graph import Graph
 from edgecnn.graph.session import in_chunks, inference_session
 from edgecnn.names import INPUT
 from edgecnn.quant.bias import corrected_bias
-from edgecnn.quant.calibrate import observe_means
+from edgecnn.quant.calibrate import Means, observe_means
 from edgecnn.quant.lower.profiles import OPENVINO
 from edgecnn.quant.lower.qdq import Profile, lower
-from edgecnn.quant.rounding import observe_moments, round_weights
+from edgecnn.quant.placement import place
+from edgecnn.quant.rounding import observe_moments, patch_means, round_weights
 from edgecnn.quant.segments import segments
 from edgecnn.quant.table import QuantizerTable
 from edgecnn.recipe import Preprocess
@@ -34,21 +35,23 @@ def refine(
     graph: Graph,
     table: QuantizerTable,
     images: Float,
+    wanted: Mapping[str, Means],
     on_layer: Callable[[], None] = lambda: None,
     profile: Profile = OPENVINO,
+    rounded: bool = False,
 ) -> QuantizerTable:
     """The table with weights rounded to second order, and biases that give layers their FP32 channel means again.
 
     Args:
         images: (n, C, H, W) float32, normalised; the codes of all live tensors of this many are held in memory.
+        wanted: ``layer_means`` of the same graph and images.
         on_layer: called after each layer.
         profile: whose graph is refined, layer by layer; layers that it leaves in float keep their codes.
+        rounded: the weights are already, over a graph that differs in few layers; biases alone follow.
     """
     layers = {layer.node: layer for layer in profile.kept(table).layers}
     nodes = {node.name: node for node in graph.nodes}
     chunks = in_chunks(images, CHUNK)
-    # Over these very images: another sample's means would differ by more than the error that is sought.
-    wanted = observe_means(graph, [nodes[name].output[0] for name in layers], chunks)
     values: list[dict[str, NDArray[Any]]] = [{INPUT: chunk} for chunk in chunks]  # uint8 codes, and some float32
     lowered = lower(graph, table, profile)
     constants = {tensor.name: tensor for tensor in lowered.model.graph.initializer}
@@ -58,13 +61,18 @@ def refine(
             layer, node = layers[segment.layer], nodes[segment.layer]
             weight = graph.weights[layer.weight].astype(np.float32)
             quantizer, codes = table.activations[layer.input], f"{layer.input}/QuantizeLinear"
-            moments = observe_moments(node, weight, (quantizer.dequantize(value[codes]) for value in values))
-            rounded = round_weights(weight, table.weights[layer.weight].scale, moments, profile.weight_max)
+            inputs = (quantizer.dequantize(value[codes]) for value in values)
+            if rounded:
+                found, means = table.weights[layer.weight], patch_means(node, weight, inputs)
+            else:
+                moments = observe_moments(node, weight, inputs)
+                found = round_weights(weight, table.weights[layer.weight].scale, moments, profile.weight_max)
+                means = moments.means
             bias = graph.weights[layer.bias].astype(np.float32)
-            bias = corrected_bias(bias, weight, rounded, moments, wanted[node.output[0]])
-            weights[layer.weight], biases[layer.bias] = rounded, bias
-            constants[f"{layer.weight}/codes"] = numpy_helper.from_array(rounded.codes, f"{layer.weight}/codes")
-            constants[f"{layer.weight}/scale"] = numpy_helper.from_array(rounded.scale, f"{layer.weight}/scale")
+            bias = corrected_bias(bias, weight, found, means, wanted[node.output[0]])
+            weights[layer.weight], biases[layer.bias] = found, bias
+            constants[f"{layer.weight}/codes"] = numpy_helper.from_array(found.codes, f"{layer.weight}/codes")
+            constants[f"{layer.weight}/scale"] = numpy_helper.from_array(found.scale, f"{layer.weight}/scale")
             constants[layer.bias] = numpy_helper.from_array(bias, layer.bias)
             on_layer()
         session = inference_session(segment.model(constants), int8_kernels=False)
@@ -74,6 +82,17 @@ def refine(
             for name in segment.dead:
                 del value[name]
     return replace(table, weights=weights, biases=biases)
+
+
+def layer_means(graph: Graph, images: Float) -> dict[str, Means]:
+    """Each image's channel means of every layer's output in FP32, which refinement restores.
+
+    They are of the very images that refine: another sample's would differ by more than the error that is sought.
+    """
+    layers = set(place(graph).layers)
+    return observe_means(
+        graph, [node.output[0] for node in graph.nodes if node.name in layers], in_chunks(images, CHUNK)
+    )
 
 
 def refinement_images(graph: Graph, images: ImageSet, how: Preprocess) -> Float:

@@ -45,6 +45,16 @@ class Moments:
     patches: int
 
 
+def patch_means(node: onnx.NodeProto, weight: Float, batches: Iterable[Float]) -> Double:
+    """Means of a Conv's or Gemm's input patches over all positions, (images, groups, columns).
+
+    Args:
+        weight: (out, in / groups, ...) float32.
+        batches: (n, in, ...) float32, at least one.
+    """
+    return np.concatenate([_patch_means(weight, *_padded(node, batch)) for batch in batches])
+
+
 def observe_moments(node: onnx.NodeProto, weight: Float, batches: Iterable[Float]) -> Moments:
     """Moments of a Conv's or Gemm's input: means over all positions, the covariance over an even sample of them.
 
@@ -58,9 +68,8 @@ def observe_moments(node: onnx.NodeProto, weight: Float, batches: Iterable[Float
     rows = 0
     for batch in batches:
         padded, stride = _padded(node, batch)
-        groups = padded.shape[1] // weight.shape[1]
-        means.append(_means(padded, weight.shape[2:], stride).reshape(len(batch), groups, -1))
-        for patches in _patches(padded, weight.shape[2:], stride, groups):
+        means.append(_patch_means(weight, padded, stride))
+        for patches in _patches(padded, weight.shape[2:], stride, padded.shape[1] // weight.shape[1]):
             if shift is None:
                 # Near the mean: of an input that hardly moves, squares would leave nothing but float32's rounding.
                 shift = np.asarray(patches.mean(axis=2, keepdims=True), np.float32)
@@ -101,15 +110,15 @@ def _padded(node: onnx.NodeProto, value: Float) -> tuple[Float, tuple[int, int]]
     return padded, (stride_y, stride_x)
 
 
-def _means(padded: Float, kernel: tuple[int, ...], stride: tuple[int, int]) -> Double:
-    """Of each place in a window, over its positions: (n, in, kernel height, kernel width)."""
-    height, width = kernel or (1, 1)
+def _patch_means(weight: Float, padded: Float, stride: tuple[int, int]) -> Double:
+    """Of each place in a window, over its positions: (n, groups, columns)."""
+    height, width = weight.shape[2:] or (1, 1)
     # Rows first: what is left of them is small, so that a place costs little more than a row of places.
     across = sliding_window_view(padded, width, axis=3)[:, :, :, :: stride[1]]
     rows = [across[..., place].mean(axis=3) for place in range(width)]
     down = sliding_window_view(np.stack(rows, axis=-1), height, axis=2)[:, :, :: stride[0]]
-    means: Double = down.mean(axis=2, dtype=np.float64).swapaxes(2, 3)
-    return means
+    means: Double = down.mean(axis=2, dtype=np.float64).swapaxes(2, 3)  # (n, in, kernel height, kernel width)
+    return means.reshape(len(padded), padded.shape[1] // weight.shape[1], -1)
 
 
 def _patches(padded: Float, kernel: tuple[int, ...], stride: tuple[int, int], groups: int) -> Iterator[Float]:

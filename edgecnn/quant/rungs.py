@@ -13,6 +13,7 @@ from edgecnn.data.preprocess import Float
 from edgecnn.graph.graph import Graph, with_batch
 from edgecnn.graph.session import inference_session, logits
 from edgecnn.parity import compare, six_digits
+from edgecnn.quant.alone import EVERY
 from edgecnn.quant.lower.qdq import Profile, lower
 from edgecnn.quant.placement import place
 from edgecnn.quant.ranges import Chosen
@@ -45,6 +46,7 @@ class Rung:
     Args:
         kept: it was better than the rung kept before it, by KL divergence.
         ranges: how many tensors have their range by each method.
+        refined: weights were rounded to second order and biases corrected.
         top1: share of right answers, 0..1, where the held-out images have labels; ``top1_reference`` is FP32's.
         slowdown: against the rung kept before, where other layers are INT8 and the device is here. Like ``elapsed_s``
             it is of one machine and one moment, and no part of a manifest.
@@ -58,6 +60,7 @@ class Rung:
     kl: float
     ranges: dict[str, int]
     float_layers: tuple[str, ...]
+    refined: bool
     elapsed_s: float
     top1: float | None = None
     top1_reference: float | None = None
@@ -112,12 +115,39 @@ class Judge:
 
     def consider(self, name: str, candidate: Candidate, slowdown: Slowdown | None = None) -> None:
         """Keeps a candidate if it is better than the best so far, and its evidence in any case."""
-        table = self._profile.kept(candidate.table)
-        answers = _logits(lower(candidate.graph, table, self._profile), self._images)
-        parity = compare(self._want, answers)
-        kept = self._best is None or parity.kl < self._best[0]
+        answers = self._answers(candidate, EVERY)
+        kl = compare(self._want, answers).kl
+        kept = self._best is None or kl < self._best[0]
         if kept:
-            self._best = (parity.kl, candidate)
+            self._best = (kl, candidate)
+        self._note(name, candidate, answers, EVERY, kept, slowdown)
+
+    def prefers(self, name: str, candidate: Candidate, plain: Candidate, some: slice) -> bool:
+        """Whether a candidate is worth more work: it is better than what it comes from, on some of the images.
+
+        Where it is not, this is its evidence.
+        """
+        answers = self._answers(candidate, some)
+        better = compare(self._want[some], answers).kl < compare(self._want[some], self._answers(plain, some)).kl
+        if not better:
+            self._note(name, candidate, answers, some, kept=False)
+        return better
+
+    def proves(self, max_drop_pp: float) -> bool:
+        """Whether the best is inside a largest drop beyond doubt; then no further rung is needed."""
+        kept = [rung for rung in self.rungs if rung.kept][-1]
+        return round((1 - kept.agreement) * kept.n) <= most_changes(kept.n, max_drop_pp)
+
+    def _note(
+        self,
+        name: str,
+        candidate: Candidate,
+        answers: Float,
+        some: slice,
+        kept: bool,
+        slowdown: Slowdown | None = None,
+    ) -> None:
+        table, parity = self._profile.kept(candidate.table), compare(self._want[some], answers)
         methods = [candidate.ranges[tensor].method for tensor in table.activations]
         int8 = {layer.node for layer in table.layers}
         now = time.monotonic()
@@ -131,21 +161,21 @@ class Judge:
                 kl=parity.kl,
                 ranges={method: methods.count(method) for method in sorted(set(methods))},
                 float_layers=tuple(layer for layer in place(candidate.graph).layers if layer not in int8),
+                refined=candidate.refined,
                 elapsed_s=now - self._started,
-                top1=self._top1(answers),
-                top1_reference=self._top1(self._want),
+                top1=self._top1(answers, some),
+                top1_reference=self._top1(self._want[some], some),
                 slowdown=slowdown,
             )
         )
         self._started = now
 
-    def proves(self, max_drop_pp: float) -> bool:
-        """Whether the best is inside a largest drop beyond doubt; then no further rung is needed."""
-        kept = [rung for rung in self.rungs if rung.kept][-1]
-        return round((1 - kept.agreement) * kept.n) <= most_changes(kept.n, max_drop_pp)
+    def _answers(self, candidate: Candidate, some: slice) -> Float:
+        lowered = lower(candidate.graph, self._profile.kept(candidate.table), self._profile)
+        return _logits(lowered, self._images[some])
 
-    def _top1(self, answers: Float) -> float | None:
-        return None if self._labels is None else float((answers.argmax(axis=1) == self._labels).mean())
+    def _top1(self, answers: Float, some: slice) -> float | None:
+        return None if self._labels is None else float((answers.argmax(axis=1) == self._labels[some]).mean())
 
 
 def most_changes(n: int, max_drop_pp: float) -> int:

@@ -7,8 +7,8 @@ from edgecnn.graph.graph import Graph, with_batch, with_weights
 from edgecnn.graph.macs import layer_macs
 from edgecnn.graph.session import inference_session, logits
 from edgecnn.parity import compare
+from edgecnn.quant.alone import Alone
 from edgecnn.quant.calibrate import Range
-from edgecnn.quant.switches import Switches
 from edgecnn.quant.table import Float, QuantizerTable
 
 
@@ -34,9 +34,9 @@ class Sensitivity:
         return self.input_kl + self.weight_kl
 
 
-def tensor_sensitivities(switches: Switches, ranges: Mapping[str, Range]) -> dict[str, float]:
+def tensor_sensitivities(alone: Alone, ranges: Mapping[str, Range]) -> dict[str, float]:
     """KL divergence of the logits, nats, that each tensor's quantizer costs alone."""
-    return {name: switches.divergence(name, ranges[name]) for name in switches.tensors}
+    return {name: alone.divergence(name, ranges[name]) for name in alone.tensors}
 
 
 def layer_sensitivities(

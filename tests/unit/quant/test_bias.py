@@ -7,7 +7,7 @@ from numpy.typing import NDArray
 from onnx import helper
 
 from edgecnn.quant.bias import corrected_bias, mean_outputs
-from edgecnn.quant.rounding import Moments, observe_moments
+from edgecnn.quant.rounding import patch_means
 from edgecnn.quant.table import WeightQuantizer, weight_quantizer
 
 Float = NDArray[np.float32]
@@ -29,7 +29,7 @@ def corrected(errors: Double) -> Float:
     weight = np.ones((4, 1, 1, 1), np.float32)
     exact = WeightQuantizer(np.ones((4, 1, 1, 1), np.int8), np.ones(4, np.float32))
     inputs = np.zeros((len(errors), 4, 1))
-    return corrected_bias(ZERO, weight, exact, Moments(inputs, np.zeros((4, 1, 1)), 4), errors)
+    return corrected_bias(ZERO, weight, exact, inputs, errors)
 
 
 @pytest.mark.parametrize(("groups", "pad"), [(1, 0), (1, 1), (8, 1)])
@@ -39,18 +39,18 @@ def test_mean_outputs_are_those_of_the_convolution(groups: int, pad: int) -> Non
     output = torch.nn.functional.conv2d(
         torch.from_numpy(value), torch.from_numpy(weight), stride=2, padding=pad, groups=groups
     )
-    found = mean_outputs(weight, observe_moments(node, weight, [value]))
+    found = mean_outputs(weight, patch_means(node, weight, [value]))
     np.testing.assert_allclose(found, output.mean((2, 3)).numpy(), atol=1e-5)
 
 
 def test_what_rounding_moves_is_taken_out_whole_however_images_differ() -> None:
     weight, value = normal(6, 5), normal(40, 5) * 3 + 1
     node = helper.make_node("Gemm", ["x", "w", "b"], ["y"], transB=1)
-    moments, quantizer, bias = observe_moments(node, weight, [value]), nearest(weight), normal(6)
-    wanted = mean_outputs(weight, moments) + bias  # nothing was lost before
-    found = corrected_bias(bias, weight, quantizer, moments, wanted)
+    means, quantizer, bias = patch_means(node, weight, [value]), nearest(weight), normal(6)
+    wanted = mean_outputs(weight, means) + bias  # nothing was lost before
+    found = corrected_bias(bias, weight, quantizer, means, wanted)
     np.testing.assert_allclose(
-        (mean_outputs(quantizer.real, moments) + found).mean(axis=0), wanted.mean(axis=0), atol=1e-6
+        (mean_outputs(quantizer.real, means) + found).mean(axis=0), wanted.mean(axis=0), atol=1e-6
     )
 
 

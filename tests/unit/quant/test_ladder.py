@@ -130,7 +130,8 @@ def test_manifest_rows_have_no_clock_and_six_digits(climbed: Callable[..., Climb
     for rung in climbed().rungs:
         row = rung.as_json()
         assert row.keys() == {
-            "name", "kept", "n", "agreement", "sqnr_db", "kl", "ranges", "float_layers", "top1", "top1_reference",
+            "name", "kept", "n", "agreement", "sqnr_db", "kl", "ranges", "float_layers", "refined", "top1",
+            "top1_reference",
         }  # fmt: skip
         assert row["kl"] == pytest.approx(rung.kl, rel=1e-5)
         assert isinstance(row["kept"], bool)

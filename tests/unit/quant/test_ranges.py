@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 from edgecnn.graph.graph import Graph
+from edgecnn.quant.alone import Alone
 from edgecnn.quant.calibrate import Range
 from edgecnn.quant.histogram import MIN_MAX, Histogram
 from edgecnn.quant.placement import Placement, Role, place
@@ -49,7 +50,7 @@ def test_a_range_ruined_by_one_value_is_replaced_and_no_range_is_widened(
     low, high = widest[tensor].range
     widest[tensor] = Chosen(MIN_MAX, Range(20 * low, 20 * high))
     seen: list[None] = []
-    found = search_ranges(graph, placement, histograms, widest, noise(4, 2), lambda: seen.append(None))
+    found, costs = search_ranges(graph, placement, histograms, widest, noise(4, 2), lambda: seen.append(None))
     assert found.keys() == widest.keys()
     assert len(seen) == len(histograms)
     assert found[tensor].method != MIN_MAX
@@ -57,3 +58,6 @@ def test_a_range_ruined_by_one_value_is_replaced_and_no_range_is_widened(
         assert chosen.range.low >= widest[name].range.low
         assert chosen.range.high <= widest[name].range.high
         assert (chosen.method == MIN_MAX) == (chosen.range == widest[name].range)
+    assert costs.keys() == {name for name, roles in placement.roles.items() if roles & {Role.INPUT, Role.SKIP}}
+    alone = Alone(graph, placement, {Role.INPUT, Role.SKIP}, noise(4, 2))
+    assert costs[tensor] == alone.divergence(tensor, found[tensor].range)

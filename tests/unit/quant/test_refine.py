@@ -11,7 +11,7 @@ from edgecnn.graph.graph import Graph
 from edgecnn.quant.calibrate import channel_means, observe_means, observe_ranges
 from edgecnn.quant.lower.profiles import OPENVINO
 from edgecnn.quant.lower.qdq import lower
-from edgecnn.quant.refine import refine
+from edgecnn.quant.refine import layer_means, refine
 from edgecnn.quant.table import QuantizerTable
 
 IMAGES = 48
@@ -34,7 +34,7 @@ def mean_errors(graph: Graph, table: QuantizerTable, images: NDArray[np.float32]
 
 @pytest.fixture(scope="module")
 def refined(tiny_graph: TinyGraph, tiny_table: TinyTable) -> QuantizerTable:
-    return refine(tiny_graph(), tiny_table(), noise(IMAGES))
+    return refine(tiny_graph(), tiny_table(), noise(IMAGES), layer_means(tiny_graph(), noise(IMAGES)))
 
 
 def test_layers_have_their_fp32_channel_means_again_on_other_images_too(
@@ -66,12 +66,28 @@ def test_refining_twice_gives_the_same_table_and_counts_its_layers(
     tiny_graph: TinyGraph, tiny_table: TinyTable, refined: QuantizerTable
 ) -> None:
     seen: list[None] = []
-    again = refine(tiny_graph(), tiny_table(), noise(IMAGES), lambda: seen.append(None))
+    means = layer_means(tiny_graph(), noise(IMAGES))
+    again = refine(tiny_graph(), tiny_table(), noise(IMAGES), means, lambda: seen.append(None))
     assert len(seen) == len(refined.layers)
     for name, quantizer in refined.weights.items():
         np.testing.assert_array_equal(again.weights[name].codes, quantizer.codes)
     for name, bias in refined.biases.items():
         np.testing.assert_array_equal(again.biases[name], bias)
+
+
+def test_biases_alone_follow_where_weights_are_rounded_already(
+    tiny_graph: TinyGraph, tiny_table: TinyTable, refined: QuantizerTable
+) -> None:
+    """With one layer in float, what the layers behind it are given is another input."""
+    mixed = refined.without([refined.layers[3].node])
+    means = layer_means(tiny_graph(), noise(IMAGES))
+    again = refine(tiny_graph(), mixed, noise(IMAGES), means, rounded=True)
+    for name, quantizer in again.weights.items():
+        np.testing.assert_array_equal(quantizer.codes, refined.weights[name].codes)
+    before, after = [layer.bias for layer in refined.layers[:3]], [layer.bias for layer in refined.layers[4:]]
+    for name in before:
+        np.testing.assert_allclose(again.biases[name], refined.biases[name], atol=1e-5)
+    assert any(np.abs(again.biases[name] - refined.biases[name]).max() > 1e-5 for name in after)
 
 
 # What the ranges and means are made from

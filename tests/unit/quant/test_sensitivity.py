@@ -6,10 +6,10 @@ from dataclasses import replace
 import numpy as np
 
 from edgecnn.graph.graph import Graph
+from edgecnn.quant.alone import Alone
 from edgecnn.quant.calibrate import observe_ranges
 from edgecnn.quant.placement import Role, place
 from edgecnn.quant.sensitivity import layer_sensitivities, tensor_sensitivities
-from edgecnn.quant.switches import Switches
 from edgecnn.quant.table import WeightQuantizer, make_table
 
 TinyGraph = Callable[..., Graph]
@@ -19,14 +19,14 @@ IMAGES = np.random.default_rng(0).normal(0, 1, (8, 3, 32, 32)).astype(np.float32
 def test_a_tensor_with_a_coarse_range_is_the_costliest(tiny_graph: TinyGraph) -> None:
     graph = tiny_graph()
     placement = place(graph)
-    switches = Switches(graph, placement, {Role.INPUT}, IMAGES)
+    alone = Alone(graph, placement, {Role.INPUT}, IMAGES)
     ranges = observe_ranges(graph, placement.roles, [IMAGES])
-    fine = tensor_sensitivities(switches, ranges)
+    fine = tensor_sensitivities(alone, ranges)
     tensor = sorted(fine, key=fine.__getitem__)[-2]
     coarse = ranges | {tensor: ranges[tensor]._replace(high=ranges[tensor].high * 50)}
     assert set(fine) == {name for name, roles in placement.roles.items() if Role.INPUT in roles}
     assert all(value >= 0 for value in fine.values())
-    found = tensor_sensitivities(switches, coarse)
+    found = tensor_sensitivities(alone, coarse)
     assert max(found, key=found.__getitem__) == tensor
     assert {name: value for name, value in found.items() if name != tensor} == {
         name: value for name, value in fine.items() if name != tensor
