@@ -21,7 +21,7 @@ from numpy.typing import NDArray
 
 from edgecnn.graph.graph import Graph, with_weights
 from edgecnn.names import OUTPUT
-from edgecnn.quant.calibrate import observe_values
+from edgecnn.quant.observe import Summary, observe_summaries
 from edgecnn.quant.table import LEVELS, WEIGHT_MAX, Float
 
 Double = NDArray[np.float64]
@@ -99,18 +99,18 @@ def find_groups(graph: Graph) -> list[Group]:
 
 def _observe_channels(graph: Graph, groups: list[Group], batches: Iterable[Float]) -> list[Channels]:
     read = [tuple(dict.fromkeys(node.input[0] for node in group.consumers)) for group in groups]
-    found: dict[str, list[tuple[Double, Double, Double, int]]] = defaultdict(list)
-    for values in observe_values(graph, {name for names in read for name in names}, batches):
-        for name, value in values.items():
-            flat = value.reshape(*value.shape[:2], -1)
-            power = np.square(flat).mean(axis=(0, 2), dtype=np.float32)
-            found[name].append((flat.min((0, 2)), flat.max((0, 2)), power, len(value)))
+    wanted = (Summary.CHANNEL_LOWS, Summary.CHANNEL_HIGHS, Summary.CHANNEL_POWERS)
+    found: dict[str, list[dict[Summary, Float]]] = defaultdict(list)
+    for batch in observe_summaries(graph, sorted({name for names in read for name in names}), batches, wanted):
+        for name, summaries in batch.items():
+            found[name].append(summaries)
     channels = []
     for names in read:
-        rows = [row for name in names for row in found[name]]
-        low, high = np.min([row[0] for row in rows], axis=0), np.max([row[1] for row in rows], axis=0)
-        power = np.average([row[2] for row in rows], axis=0, weights=[row[3] for row in rows])
-        channels.append(Channels(low.astype(np.float64), high.astype(np.float64), power.astype(np.float64)))
+        low, high, powers = (
+            np.concatenate([summaries[summary] for name in names for summaries in found[name]]).astype(np.float64)
+            for summary in wanted
+        )
+        channels.append(Channels(low.min(axis=0), high.max(axis=0), powers.mean(axis=0)))
     return channels
 
 

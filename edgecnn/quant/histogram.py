@@ -14,7 +14,6 @@ from edgecnn.quant.table import LEVELS, NOTHING, Float
 
 MIN_MAX = "min-max"
 BINS = 4096  # half of them below zero
-SAMPLE = 2**16  # values of a batch that are counted; its smallest and largest are always seen
 SHRINKAGE = np.linspace(0.3, 1.0, 36)  # of either end of the range, for the search of the smallest squared error
 MOMENTUM = 0.9  # of the moving average, per batch (Jacob et al. 2018, arXiv 1712.05877, section 3.1)
 
@@ -33,10 +32,13 @@ class Histogram:
     extremes: Range = NOTHING
     average: Range = NOTHING
 
-    def add(self, value: Float) -> None:
-        """Counts a batch."""
-        flat = value.reshape(-1)
-        seen = Range(float(flat.min()), float(flat.max()))
+    def add(self, seen: Range, sample: Float) -> None:
+        """Counts a batch.
+
+        Args:
+            seen: all of its values lie in it.
+            sample: those that are counted, of any shape.
+        """
         if self.width == 0.0:
             largest = max(abs(seen.low), abs(seen.high), float(np.finfo(np.float32).tiny))
             self.width = 2.0 ** np.ceil(np.log2(largest)) * 2 / BINS
@@ -47,8 +49,7 @@ class Histogram:
         )
         while max(-seen.low, seen.high) > self.width * BINS / 2:
             self._widen()
-        sample = flat[:: -(-len(flat) // SAMPLE)]
-        index = np.clip(np.floor(sample / self.width) + BINS // 2, 0, BINS - 1).astype(np.int64)
+        index = np.clip(np.floor(sample.reshape(-1) / self.width) + BINS // 2, 0, BINS - 1).astype(np.int64)
         self.counts += np.bincount(index, minlength=BINS)
 
     def _widen(self) -> None:

@@ -11,8 +11,9 @@ from typing import NamedTuple
 
 from edgecnn.graph.graph import Graph
 from edgecnn.quant.alone import Alone
-from edgecnn.quant.calibrate import Range, observe_values
+from edgecnn.quant.calibrate import Range, seen_range
 from edgecnn.quant.histogram import MIN_MAX, Histogram, candidates
+from edgecnn.quant.observe import Summary, observe_summaries
 from edgecnn.quant.placement import Placement, Role
 from edgecnn.quant.table import Float
 
@@ -24,9 +25,9 @@ BETTER = 0.9  # of min-max's divergence, before its guarantee to cut off nothing
 def observe_histograms(graph: Graph, placement: Placement, batches: Iterable[Float]) -> dict[str, Histogram]:
     """A histogram of each tensor that may get a quantizer."""
     histograms = {name: Histogram() for name in placement.roles}
-    for values in observe_values(graph, histograms, batches):
-        for name, value in values.items():
-            histograms[name].add(value)
+    for found in observe_summaries(graph, histograms, batches, [Summary.LOW, Summary.HIGH, Summary.SAMPLE]):
+        for name, summaries in found.items():
+            histograms[name].add(seen_range(summaries), summaries[Summary.SAMPLE])
     return histograms
 
 

@@ -19,6 +19,7 @@ from edgecnn.quant.placement import place
 from edgecnn.quant.ranges import Chosen
 from edgecnn.quant.table import QuantizerTable
 
+CLEARLY = 0.5  # of a divergence
 DOUBT = 0.05  # that a ladder may stop early with: one-sided
 
 
@@ -123,12 +124,13 @@ class Judge:
         self._note(name, candidate, answers, EVERY, kept, slowdown)
 
     def prefers(self, name: str, candidate: Candidate, plain: Candidate, some: slice) -> bool:
-        """Whether a candidate is worth more work: it is better than what it comes from, on some of the images.
+        """Whether a candidate is worth more work: clearly better than what it comes from, on some of the images.
 
-        Where it is not, this is its evidence.
+        Where it is not, a row says so.
         """
         answers = self._answers(candidate, some)
-        better = compare(self._want[some], answers).kl < compare(self._want[some], self._answers(plain, some)).kl
+        found, before = (compare(self._want[some], got).kl for got in (answers, self._answers(plain, some)))
+        better = found < CLEARLY * before
         if not better:
             self._note(name, candidate, answers, some, kept=False)
         return better

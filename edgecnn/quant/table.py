@@ -14,7 +14,8 @@ from numpy.typing import NDArray
 from edgecnn.errors import InputError
 from edgecnn.graph.fixed import fixed_tensors
 from edgecnn.graph.graph import Graph
-from edgecnn.quant.calibrate import Range, in_module
+from edgecnn.quant.calibrate import Range
+from edgecnn.quant.observe import in_module
 from edgecnn.quant.placement import Placement, Role
 
 Float = NDArray[np.float32]

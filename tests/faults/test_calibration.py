@@ -17,10 +17,11 @@ from edgecnn.errors import InputError
 from edgecnn.graph.graph import Graph
 from edgecnn.models.registry import find_model
 from edgecnn.models.weights import load_model
-from edgecnn.quant.calibrate import observe_ranges, observe_values
+from edgecnn.quant.calibrate import observe_ranges
 from edgecnn.quant.equalize import equalize
 from edgecnn.quant.lower.profiles import ONNXRUNTIME, OPENVINO
 from edgecnn.quant.lower.qdq import lower
+from edgecnn.quant.observe import observe_values
 from edgecnn.quant.placement import place
 from edgecnn.quant.ranges import observe_histograms
 from edgecnn.quant.table import QuantizerTable, make_table

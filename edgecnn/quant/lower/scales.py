@@ -4,7 +4,7 @@ import numpy as np
 
 from edgecnn.errors import InputError
 from edgecnn.graph.graph import Graph
-from edgecnn.quant.calibrate import in_module
+from edgecnn.quant.observe import in_module
 
 TINY = np.finfo(np.float32).tiny  # below it floats are denormal, and many kernels take them for zero
 

@@ -7,7 +7,7 @@ from onnx import numpy_helper
 
 from edgecnn.graph.fixed import fixed_tensors
 from edgecnn.graph.graph import Graph
-from edgecnn.quant.calibrate import observe_values
+from edgecnn.quant.observe import observe_values
 
 PROJECTION = "features.5.block.3.0"  # ends a block with a residual Add
 

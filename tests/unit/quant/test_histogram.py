@@ -14,7 +14,7 @@ Float = NDArray[np.float32]
 def filled(*batches: Float) -> Histogram:
     histogram = Histogram()
     for batch in batches:
-        histogram.add(batch)
+        histogram.add(Range(float(batch.min()), float(batch.max())), batch)
     return histogram
 
 

@@ -18,6 +18,7 @@ from edgecnn.quant.placement import needing_zero, place
 from edgecnn.quant.rungs import Slowdown, most_changes
 from edgecnn.quant.table import QuantizerTable
 from edgecnn.recipe import Preprocess
+from tests.rescaling import rescaled
 
 TinyGraph = Callable[..., Graph]
 SLOWER = Slowdown(1.01, (1.0, 1.02))
@@ -72,6 +73,19 @@ def test_the_ladder_ends_where_the_largest_drop_is_ruled_out(tiny_graph: TinyGra
 def test_a_drop_is_ruled_out_by_so_many_images(n: int, max_drop_pp: float, changes: int) -> None:
     """299 and 473 are what tables of sample sizes give for 0 and 1 failures at 95 %."""
     assert most_changes(n, max_drop_pp) == changes
+
+
+@pytest.mark.parametrize("uneven", [False, True])
+def test_equalization_is_worked_out_where_it_is_clearly_better_alone(
+    tiny_graph: TinyGraph, photos: Path, uneven: bool
+) -> None:
+    """Rescaled channels are what it is for; even ones are turned down by some images, without refinement."""
+    graph = tiny_graph("mobilenetv2")
+    if uneven:
+        graph = rescaled(graph, 0)
+    found = climb(graph, load_set(str(photos), []), HOW, "balanced", OPENVINO, Progress(), timer)
+    rung = next(rung for rung in found.rungs if rung.name == "equalization")
+    assert rung.refined == rung.kept == uneven
 
 
 def test_labels_give_rungs_an_accuracy(tiny_graph: TinyGraph, photos: Path, tmp_path: Path) -> None:

@@ -10,7 +10,7 @@ from edgecnn.graph.graph import Graph, with_batch
 from edgecnn.graph.session import inference_session, logits
 from edgecnn.names import INPUT, OUTPUT
 from edgecnn.parity import compare
-from edgecnn.quant.calibrate import observe_values
+from edgecnn.quant.observe import observe_values
 from edgecnn.quant.pixels import SHIFTED, on_pixel_grid
 from edgecnn.quant.table import Float, activation_quantizer
 from edgecnn.recipe import Preprocess

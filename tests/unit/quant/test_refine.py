@@ -8,7 +8,7 @@ from numpy.typing import NDArray
 
 from edgecnn.errors import InputError
 from edgecnn.graph.graph import Graph
-from edgecnn.quant.calibrate import channel_means, observe_means, observe_ranges
+from edgecnn.quant.calibrate import observe_means, observe_ranges
 from edgecnn.quant.lower.profiles import OPENVINO
 from edgecnn.quant.lower.qdq import lower
 from edgecnn.quant.refine import layer_means, refine
@@ -104,11 +104,6 @@ def test_ranges_and_means_are_those_of_all_batches(tiny_graph: TinyGraph) -> Non
     means = observe_means(graph, tensors, [images[:4], images[4:]])
     np.testing.assert_allclose(means["image"], images.mean(axis=(2, 3), dtype=np.float64), atol=1e-6)
     assert means["logits"].shape == (7, 10)
-
-
-def test_channel_means_by_hand() -> None:
-    value = np.array([[[1, 3], [0, 8]], [[5, 7], [2, 2]]], np.float32)
-    np.testing.assert_array_equal(channel_means(value), [[2, 4], [6, 2]])
 
 
 def test_ranges_of_nothing_are_refused(tiny_graph: TinyGraph) -> None:

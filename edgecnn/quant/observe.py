@@ -1,0 +1,182 @@
+"""How calibration data comes in: ONNX Runtime runs the FP32 graph over images, and no value passes unchecked.
+
+What calibration wants of a tensor is a few numbers, and the runtime makes them where the values are: to copy all
+activations of MobileNetV3-Large out of it takes longer than to compute them.
+"""
+
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from enum import Enum
+
+import numpy as np
+import onnx
+from onnx import TensorProto, helper, shape_inference
+
+from edgecnn.data.preprocess import Float
+from edgecnn.errors import InputError
+from edgecnn.graph.graph import Graph, with_batch
+from edgecnn.graph.session import inference_session
+from edgecnn.names import INPUT, OUTPUT
+from edgecnn.recipe import LARGEST_INPUT
+
+SAMPLE = 2**13  # values of one image's tensor, at most
+
+
+class Summary(Enum):
+    """What is made of each image's values of a tensor: an operator of ONNX, over axes of (n, channels, positions)."""
+
+    LOW = "ReduceMin", (1, 2)
+    HIGH = "ReduceMax", (1, 2)
+    MEAN = "ReduceMean", (1, 2)
+    CHANNEL_LOWS = "ReduceMin", (2,)
+    CHANNEL_HIGHS = "ReduceMax", (2,)
+    CHANNEL_MEANS = "ReduceMean", (2,)
+    CHANNEL_POWERS = "ReduceMean of squares", (2,)
+    SAMPLE = "Slice", (1,)  # evenly, at most so many
+
+
+def observe_summaries(
+    graph: Graph, tensors: Iterable[str], batches: Iterable[Float], summaries: Sequence[Summary]
+) -> Iterator[dict[str, dict[Summary, Float]]]:
+    """Summaries of the named tensors, batch by batch, images first: (n,), (n, channels) or (n, sampled values).
+
+    Raises:
+        InputError: what ``observe_values`` refuses.
+    """
+    tensors = list(tensors)
+    wanted = list(dict.fromkeys([*summaries, Summary.MEAN]))  # not a number if any value is not
+    session = inference_session(_summarised(graph, tensors, wanted))
+    made = [_name(tensor, summary) for tensor in tensors for summary in wanted]
+    count = 0
+    for batch in batches:
+        check_images(batch, count)
+        values = dict(zip(made, session.run(made, {INPUT: batch}), strict=True))
+        if not all(np.isfinite(values[_name(tensor, Summary.MEAN)]).all() for tensor in tensors):
+            for _ in observe_values(graph, tensors, [batch], count):  # says which, or a mean was merely too large
+                pass
+        count += len(batch)
+        yield {tensor: {summary: values[_name(tensor, summary)] for summary in summaries} for tensor in tensors}
+
+
+def observe_values(
+    graph: Graph, tensors: Iterable[str], batches: Iterable[Float], count: int = 0
+) -> Iterator[dict[str, Float]]:
+    """The named tensors' values, batch by batch.
+
+    Args:
+        batches: ``(n, C, H, W) float32, normalised``.
+        count: of images before these, for messages.
+
+    Raises:
+        InputError: images that are not finite or not normalised, or on which a tensor is not finite. Minima, sums and
+            histograms would launder either.
+    """
+    order = {name: position for position, node in enumerate(graph.nodes) for name in node.output}
+    names = sorted(tensors, key=lambda name: order.get(name, -1))  # the first to go wrong is the one to be named
+    model = with_batch(graph, None).copy()
+    for name in names:
+        if name not in (INPUT, OUTPUT):
+            model.graph.output.append(helper.make_tensor_value_info(name, TensorProto.FLOAT, None))
+    session = inference_session(model.SerializeToString())
+    made = [name for name in names if name != INPUT]
+    for batch in batches:
+        check_images(batch, count)
+        values = dict(zip(made, session.run(made, {INPUT: batch}), strict=True))
+        for name, value in values.items():
+            _check_finite(name, value, count)
+        count += len(batch)
+        yield values | {INPUT: batch} if INPUT in names else values
+
+
+def check_images(batch: Float, count: int = 0) -> None:
+    """Refuses images that no preprocessing makes.
+
+    Args:
+        batch: (n, C, H, W) float32.
+        count: of images before this batch, for messages.
+
+    Raises:
+        InputError: NaN or infinite values, or pixels that were never normalised.
+    """
+    for index, image in enumerate(batch, start=count):
+        low, high = float(image.min()), float(image.max())  # NaN if any value is
+        if not np.isfinite((low, high)).all():
+            found = f"{np.isnan(image).sum()} NaN and {np.isinf(image).sum()} infinite values of {image.size}"
+            raise InputError(f"calibration: tensor {INPUT!r} is not finite, image {index} holds {found}")
+        if max(-low, high) > LARGEST_INPUT:
+            raise InputError(
+                f"calibration: image {index} reaches from {low:g} to {high:g}, mean {image.mean():g}; expected"
+                f" normalised values within ±{LARGEST_INPUT:g}: (pixels / 255 - mean) / std of the recipe"
+            )
+
+
+def in_module(tensor: str) -> str:
+    """A tensor for messages: its name, and the PyTorch module that puts it out."""
+    module = tensor.rpartition("/")[0]
+    return f"tensor {tensor!r}" + (f", of module {module!r}," if module else "")
+
+
+def _check_finite(name: str, value: Float, count: int) -> None:
+    with np.errstate(all="ignore"):
+        if np.isfinite(value.sum()):  # NaN and infinity survive a sum, and one pass is cheap
+            return
+    finite = np.isfinite(value.reshape(len(value), -1)).all(axis=1)
+    if not finite.all():
+        raise InputError(
+            f"calibration: {in_module(name)} is not finite on image {count + int((~finite).argmax())}, which itself is;"
+            " the FP32 network overflows: check its weights, and that they belong to this preprocessing"
+        )
+
+
+def _summarised(graph: Graph, tensors: Collection[str], summaries: Sequence[Summary]) -> bytes:
+    model = with_batch(graph, None).copy()
+    shapes = _shapes(model)
+    for tensor in tensors:
+        channels, *positions = shapes[tensor]
+        rows = f"{tensor}/rows"
+        made = [
+            _constant(f"{rows}/shape", [0, channels, int(np.prod(positions))]),
+            helper.make_node("Reshape", [tensor, f"{rows}/shape"], [rows]),
+        ]
+        for summary in summaries:
+            made += _nodes(summary, rows, _name(tensor, summary), int(np.prod(shapes[tensor])))
+            model.graph.output.append(helper.make_tensor_value_info(made[-1].output[0], TensorProto.FLOAT, None))
+        model.graph.node.extend(made)
+    return bytes(model.SerializeToString())
+
+
+def _nodes(summary: Summary, rows: str, made: str, values: int) -> list[onnx.NodeProto]:
+    """The last one makes the summary.
+
+    Args:
+        values: of one image.
+    """
+    operator, axes = summary.value
+    if summary is Summary.CHANNEL_POWERS:
+        squares = helper.make_node("Mul", [rows, rows], [f"{made}/squares"])
+        return [squares, helper.make_node("ReduceMean", squares.output, [made], axes=axes, keepdims=0)]
+    if summary is not Summary.SAMPLE:
+        return [helper.make_node(operator, [rows], [made], axes=axes, keepdims=0)]
+    numbers = {"flat": [0, values], "start": [0], "end": [values], "axis": axes, "step": [-(-values // SAMPLE)]}
+    names = [f"{made}/{name}" for name in numbers]
+    return [
+        *(_constant(name, found) for name, found in zip(names, numbers.values(), strict=True)),
+        helper.make_node("Reshape", [rows, names[0]], [f"{made}/values"]),
+        helper.make_node(operator, [f"{made}/values", *names[1:]], [made]),
+    ]
+
+
+def _constant(name: str, numbers: Iterable[int]) -> onnx.NodeProto:
+    return helper.make_node("Constant", [], [name], value_ints=list(numbers))
+
+
+def _name(tensor: str, summary: Summary) -> str:
+    return f"{tensor}/{summary.name}"
+
+
+def _shapes(model: onnx.ModelProto) -> Mapping[str, tuple[int, ...]]:
+    """Of one image, by tensor."""
+    inferred = shape_inference.infer_shapes(model).graph
+    return {
+        value.name: tuple(dim.dim_value for dim in value.type.tensor_type.shape.dim[1:])
+        for value in (*inferred.value_info, *inferred.input, *inferred.output)
+    }
