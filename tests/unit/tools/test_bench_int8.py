@@ -132,3 +132,9 @@ def test_crops_are_the_same_every_time_and_none_repeats() -> None:
     assert len(images) == 4 * CROPS
     assert (images.samples[7].read() == again.samples[7].read()).all()
     assert len({sample.read().tobytes() for sample in images.samples[:20]}) == 20
+
+
+def test_crops_of_more_photographs_begin_with_the_same_ones() -> None:
+    images, few = unseen_crops(wide=True), unseen_crops()
+    assert len(images) == 11 * CROPS
+    assert (images.samples[len(few) - 1].read() == few.samples[-1].read()).all()

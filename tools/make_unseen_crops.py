@@ -1,0 +1,23 @@
+"""Writes the crops that README measures EfficientNet-Lite0 on, as PNG: 1,100 of eleven pictures, the first 400 of four.
+
+python -m tools.make_unseen_crops FOLDER
+edgecnn verify efficientnet_lite0-openvino-int8 --images FOLDER
+"""
+
+import sys
+from pathlib import Path
+
+from PIL import Image
+
+from tools.bench_int8.images import unseen_crops
+
+
+def main() -> None:
+    folder = Path(sys.argv[1])
+    folder.mkdir(parents=True)
+    for position, sample in enumerate(unseen_crops(wide=True).samples):
+        Image.fromarray(sample.read()).save(folder / f"{position:04d}.png")
+
+
+if __name__ == "__main__":
+    main()
