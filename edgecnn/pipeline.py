@@ -328,7 +328,11 @@ def _climbed(
     timer = None
     if not planned.target.absence:
         (image,) = calibration.take(lambda position: position == 0).batches(how, 1)
-        timer = table_timer(planned.target, interface, image, lambda found, table: _quantized(found, table, planned))
+
+        def finish(found: "Graph", table: "QuantizerTable") -> "Graph":
+            return _lowered(_quantized(found, table, planned), planned)
+
+        timer = table_timer(planned.target, interface, image, finish)
     climbed = climb(graph, calibration, how, planned.effort, profile, progress, timer, max_drop_pp)
     if cache is not None:
         write_whole(cache, pack(climbed, key))
@@ -338,11 +342,12 @@ def _climbed(
 def _lowered(graph: "Graph", planned: Plan) -> "Graph":
     """The graph, quantized or not, with the floats that are left in the precision that the target computes them in."""
     from edgecnn.graph.fp16 import fp16_arithmetic, fp16_weights
+    from edgecnn.quant.lower.half import with_fp16_scales
 
     if planned.precision == "fp32":
         return graph
     if planned.target.half_arithmetic:
-        return fp16_arithmetic(graph)
+        return with_fp16_scales(graph) if planned.target.fp16_scales else fp16_arithmetic(graph)
     return fp16_weights(graph) if planned.precision == "fp16" else graph
 
 

@@ -66,11 +66,23 @@ class Options:
         flavour: of the runtime; None is the target's own choice.
         gpu_arch: GPU architectures to build for, such as ``sm86``; none is every one that the runtime knows.
         reduce_range: INT8 weights have seven bits; None is what this machine's CPU needs.
+        fp16_scales: INT8's scales are half precision where its float layers are; None is the runtime's own choice.
     """
 
     flavour: str | None = None
     gpu_arch: tuple[str, ...] = ()
     reduce_range: bool | None = None
+    fp16_scales: bool | None = None
+
+    @property
+    def foreign(self) -> str:
+        """The first flag that is for TensorRT alone, or empty."""
+        given = {
+            "--flavour": self.flavour is not None,
+            "--gpu-arch": bool(self.gpu_arch),
+            "--fp16-scales": self.fp16_scales is not None,
+        }
+        return next((flag for flag, is_given in given.items() if is_given), "")
 
 
 @dataclass(frozen=True)
@@ -246,6 +258,11 @@ class Target(abc.ABC):
     float_precisions: ClassVar[tuple[str, ...]] = (FP32,)  # that ``open_float`` can be asked for
 
     @property
+    def fp16_scales(self) -> bool:
+        """Whether INT8's scales are half precision, where its float layers are computed in that."""
+        return False
+
+    @property
     def settings(self) -> dict[str, str]:
         """Runtime settings that decide the numbers."""
         return {}
@@ -272,9 +289,8 @@ class Target(abc.ABC):
             UsageError: the options are not this target's.
             UnavailableError: a package is missing, with the exact remedy.
         """
-        if options != Options():
-            flag = "--flavour" if options.flavour else "--gpu-arch"
-            raise UsageError(f"{flag} is for --target tensorrt alone, {self.name} has none; drop it")
+        if options.foreign:
+            raise UsageError(f"{options.foreign} is for --target tensorrt alone, {self.name} has none; drop it")
         self.require()
         return self
 

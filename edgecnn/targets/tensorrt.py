@@ -14,7 +14,7 @@ from edgecnn.targets.base import FP16, FP32, UNTUNED, Advice, Interface, Options
 from edgecnn.targets.bundle import builder
 from edgecnn.targets.bundle.cuda_driver import find_gpu
 from edgecnn.targets.tensorrt_bundle import write_bundle
-from edgecnn.targets.tensorrt_flavours import BUNDLE, RTX, Flavour, choose, load
+from edgecnn.targets.tensorrt_flavours import BUNDLE, PROPER, RTX, Flavour, choose, load
 from edgecnn.targets.tensorrt_session import BATCHES, NOT_BUILT, Description, NothingBuilt, TensorRtSession
 
 if TYPE_CHECKING:
@@ -29,10 +29,12 @@ class TensorRtTarget(Target):
     Args:
         flavour: which of them builds here; None is not decided yet, and nothing can be built.
         architectures: that an RTX engine is for; none is portable.
+        scales: whether INT8's scales are half precision, if a user says it.
     """
 
     flavour: Flavour | None = None
     architectures: tuple[str, ...] = ()
+    scales: bool | None = None
 
     name: ClassVar[str] = "tensorrt"
     packages: ClassVar[tuple[str, ...]] = ()  # opening needs none: without a GPU there is nothing to open
@@ -44,7 +46,13 @@ class TensorRtTarget(Target):
     def settings(self) -> dict[str, str]:
         chosen = self._chosen
         architectures = {"gpu_arch": ", ".join(self.architectures).lower()} if self.architectures else {}
-        return {"flavour": chosen.name, "version": chosen.version, "tf32": "off"} | architectures
+        scales = {"int8_scales": FP16 if self.fp16_scales else FP32}
+        return {"flavour": chosen.name, "version": chosen.version, "tf32": "off"} | scales | architectures
+
+    @property
+    def fp16_scales(self) -> bool:
+        """By Casts where that was seen to work; TensorRT itself gets what NVIDIA's own quantizer writes for it."""
+        return self._chosen.name == PROPER if self.scales is None else self.scales
 
     @property
     def remark(self) -> str:
@@ -64,7 +72,7 @@ class TensorRtTarget(Target):
         if options.reduce_range is not None:
             raise UsageError("--reduce-range is for x86 CPUs alone, GPUs add products in 32 bits; drop it")
         flavour, architectures = choose(options)
-        return replace(self, flavour=flavour, architectures=architectures)
+        return replace(self, flavour=flavour, architectures=architectures, scales=options.fp16_scales)
 
     def build(self, graph: "Graph") -> dict[str, bytes]:
         from edgecnn.graph.lint import lint_tensorrt

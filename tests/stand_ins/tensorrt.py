@@ -13,7 +13,8 @@ from typing import Any
 import onnx
 
 VERSION = os.environ["STAND_IN"]
-REFUSED = os.environ.get("STAND_IN_REFUSES", "").split()  # spellings: typed-int8, untyped-int8
+# Spellings that are refused: untyped-int8, typed-int8 with Casts and scaled-int8 with scales of half precision.
+REFUSED = os.environ.get("STAND_IN_REFUSES", "").split()
 IN_FLOAT = os.environ.get("STAND_IN_FLOAT", "").split()  # spellings that are built, but whose layers are float
 OLD, CHOICE, NEW = VERSION == "8.6", VERSION == "10.3", VERSION == "11.4"
 __version__ = {"8.6": "8.6.2", "10.3": "10.3.0", "11.4": "11.4.1"}[VERSION]
@@ -177,7 +178,12 @@ class Builder:
     def build_serialized_network(self, network: _Network, config: _Config) -> bytes | None:
         quantized = any(node.op_type == "QuantizeLinear" for node in network.model.graph.node)
         half = any(tensor.data_type == onnx.TensorProto.FLOAT16 for tensor in network.model.graph.initializer)
-        spelling = f"{'typed' if network.typed else 'untyped'}-{'int8' if quantized else 'float'}"
+        scaled = any(
+            tensor.name.endswith("/scale") and tensor.data_type == onnx.TensorProto.FLOAT16
+            for tensor in network.model.graph.initializer
+        )
+        kind = "scaled" if scaled else "typed" if network.typed else "untyped"
+        spelling = f"{kind}-{'int8' if quantized else 'float'}"
         problem = ""
         if network.typed and config.flags & {"FP16", "INT8"}:
             problem = "precision flags cannot be used with strongly typed networks"
