@@ -18,6 +18,7 @@ from edgecnn.data.preprocess import Float
 from edgecnn.errors import InputError, UnavailableError, UsageError
 from edgecnn.names import INPUT
 from edgecnn.recipe import LARGEST_INPUT
+from edgecnn.targets.bundle.layer_times import middle_mean
 
 if TYPE_CHECKING:
     from edgecnn.graph.graph import Graph
@@ -133,14 +134,8 @@ class KernelTime:
 
     @classmethod
     def of_runs(cls, kernel: ExecutedLayer, runs_ms: Sequence[float]) -> "KernelTime":
-        """The mean of the middle half of its runs.
-
-        In a mean of all, one interruption may be half of the network; in a median nothing is finer than the whole
-        microseconds that profilers count.
-        """
-        quarter = len(runs_ms) // 4
-        middle = sorted(runs_ms)[quarter : len(runs_ms) - quarter]
-        return cls(kernel, sum(middle) / len(middle))
+        """The mean of the middle half of its runs."""
+        return cls(kernel, middle_mean(runs_ms))
 
 
 def available_cores() -> int:
@@ -258,11 +253,6 @@ class Target(abc.ABC):
     float_precisions: ClassVar[tuple[str, ...]] = (FP32,)  # that ``open_float`` can be asked for
 
     @property
-    def fp16_scales(self) -> bool:
-        """Whether INT8's scales are half precision, where its float layers are computed in that."""
-        return False
-
-    @property
     def settings(self) -> dict[str, str]:
         """Runtime settings that decide the numbers."""
         return {}
@@ -293,6 +283,12 @@ class Target(abc.ABC):
             raise UsageError(f"{options.foreign} is for --target tensorrt alone, {self.name} has none; drop it")
         self.require()
         return self
+
+    def finished(self, graph: "Graph", precision: str) -> "Graph":
+        """A graph, quantized or not, whose floats are in the precision that this runtime stores or computes them in."""
+        from edgecnn.graph.fp16 import fp16_weights
+
+        return fp16_weights(graph) if precision == FP16 else graph
 
     @abc.abstractmethod
     def build(self, graph: "Graph") -> dict[str, bytes]:
@@ -340,6 +336,10 @@ class Target(abc.ABC):
             facts: the manifest's entries on the model, its data and its gate.
         """
         return {}
+
+    def runtime(self, files: Mapping[str, Path]) -> str:
+        """The module that runs files by suffix, as it is imported."""
+        return self.packages[0]
 
     @abc.abstractmethod
     def open_float(self, graph: bytes, interface: Interface, precision: str) -> Session:

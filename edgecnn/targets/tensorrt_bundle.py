@@ -32,6 +32,7 @@ WHAT = {
     "cuda_driver.py": "the calls of the CUDA driver that running takes",
     "engine.py": "an engine that answers from NumPy",
     "layers.py": "which layer became which kernel",
+    "layer_times.py": "where the time goes",
     "rails.py": "a Jetson's power sensors",
 }
 

@@ -4,7 +4,7 @@
 
 Nothing is deserialized before its hash, its TensorRT and its GPU are those of engine.json. Times are of a CUDA graph,
 with the image already on the GPU: between CUDA events, and by the clock of the host. Energy is read from a Jetson's own
-rails.
+rails. Times of layers are TensorRT's own, of runs after these, without a graph.
 """
 
 from __future__ import annotations
@@ -22,6 +22,8 @@ from builder import logger
 from checked import FAILED, HERE, UNAVAILABLE, Stop, read_engine, read_manifest, run_script
 from cuda_driver import Cuda, CudaError
 from engine import Runner
+from layer_times import RUNS, layer_times, middle_mean
+from layers import Kernel, kernel_called
 from rails import Meter, find_rails, total
 
 RESULT = "result.json"
@@ -144,6 +146,22 @@ def benchmark(cuda: Any, runner: Any, image: Any, seconds: float, rails: list[An
     }
 
 
+def layer_rows(spent: dict[str, list[float]], kernels: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """A row per layer, in the order that they ran in, with the nodes of the graph that it stands for.
+
+    Args:
+        spent: milliseconds of every run, by TensorRT's name of the layer.
+        kernels: of ``engine.json``.
+    """
+    known = [Kernel(**dict(kernel, nodes=tuple(kernel["nodes"]))) for kernel in kernels]
+    rows = []
+    for name, runs_ms in spent.items():
+        kernel = kernel_called(name, known)
+        row = {"name": name, "nodes": kernel.nodes, "kind": kernel.kind, "precision": kernel.precision}
+        rows.append(dict(row, ms=middle_mean(runs_ms)))
+    return rows
+
+
 def main() -> None:
     """The command line."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
@@ -161,6 +179,7 @@ def main() -> None:
         found = parity(want, answers(runner, inputs, batch), described["precision"], manifest["gate"])
         image = np.ascontiguousarray(np.repeat(inputs[:1], batch, axis=0), np.float32)
         timed = benchmark(cuda, runner, image, arguments.seconds, find_rails(Path("/sys")))
+        spent = layer_times(trt, runner, [image] * RUNS)
     except (CudaError, RuntimeError) as error:
         raise Stop(UNAVAILABLE, f"the engine did not run: {error}") from error
     result = {
@@ -170,6 +189,7 @@ def main() -> None:
         "parity": found,
         "largest_logit": float(np.abs(want).max()),
         "latency": timed,
+        "layers": layer_rows(spent, described["kernels"]),
     }
     (HERE / RESULT).write_text(json.dumps(result, indent=1, sort_keys=True) + "\n", "utf-8")
     print(f"{described['precision']} on {gpu.name}: {timed['gpu_ms']['p50']:.3f} ms p50 on the GPU, batch {batch}")

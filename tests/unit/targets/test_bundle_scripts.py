@@ -19,11 +19,14 @@ import pytest
 
 from edgecnn.pipeline import Exported
 from edgecnn.targets.tensorrt_bundle import FOLDER, SCRIPTS
+from tests.stand_ins.cuda import Cuda
 
 STAND_INS = Path(__file__).parents[2] / "stand_ins"
 VERSIONS = ["8.6", "10.3", "11.4"]
 PYTHON = sorted(path.name for path in SCRIPTS.glob("*.py") if path.name != "__init__.py")
-MODULES = ("build", "builder", "checked", "cuda_driver", "engine", "layers", "rails", "run", "tensorrt")
+MODULES = (
+    "build", "builder", "checked", "cuda_driver", "engine", "layer_times", "layers", "rails", "run", "tensorrt"
+)  # fmt: skip
 
 
 @pytest.fixture(scope="module")
@@ -396,6 +399,64 @@ def test_the_archive_repeats_its_bytes_and_lists_every_file(exported: Exported, 
     assert {info.date_time for info in zipfile.ZipFile(exported.artifact.files["bundle.zip"]).infolist()} == {
         (1980, 1, 1, 0, 0, 0)
     }
+
+
+@pytest.mark.parametrize("version", VERSIONS)
+def test_run_writes_where_the_time_goes(
+    load: Callable[..., ModuleType], bundle: Path, version: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """All of ``run.py``, by stand-ins for TensorRT, which answers zeros as random weights nearly do, and for CUDA."""
+    found, _ = built(load, bundle, version)
+    run, gpu = load("run", version), importlib.import_module("cuda_driver").Gpu("Stand-in", "SM87", "12.6")
+    cuda = Cuda()
+    for name, value in (("gpu_here", lambda: gpu), ("Cuda", lambda: cuda), ("HERE", bundle)):
+        monkeypatch.setattr(run, name, value)
+    monkeypatch.setattr(sys, "argv", ["run.py", "--seconds", "0.01"])
+    run.main()
+    result = json.loads((bundle / "result.json").read_text())
+    assert result["latency"]["cuda_graph"]
+    layers = result["layers"]
+    kernels = found["kernels"]
+    assert [row["name"] for row in layers] == [kernel["name"] for kernel in kernels]
+    assert [row["nodes"] for row in layers] == [list(kernel["nodes"]) for kernel in kernels]
+    assert [row["precision"] for row in layers] == [kernel["precision"] for kernel in kernels]
+    assert [row["ms"] for row in layers] == pytest.approx([(place + 1) / 1000 for place in range(len(layers))])
+
+
+def test_times_of_layers_are_of_the_middle_half_and_leave_the_first_run_out(load: Callable[..., ModuleType]) -> None:
+    times, trt = load("layer_times"), load("tensorrt")
+
+    class Runner:
+        runs = 0
+        profiler: Any = None
+
+        def profile(self, profiler: Any) -> None:
+            self.profiler = profiler
+
+        def run(self, image: int) -> None:
+            self.runs += 1
+            if self.profiler is not None:
+                for name, ms in (("a", image), ("b", 1), ("a", image)):  # a layer may be told of in parts
+                    self.profiler.report_layer_time(name, ms)
+
+    runner = Runner()
+    found = times.layer_times(trt, runner, [1, 2, 3, 1000])
+    assert runner.runs == 5
+    assert found == {"a": [2, 4, 6, 2000], "b": [1, 1, 1, 1]}
+    assert list(found) == ["a", "b"]
+    assert times.middle_mean(found["a"]) == 5
+
+
+def test_a_layer_is_found_by_its_name_or_by_a_node_in_it(load: Callable[..., ModuleType]) -> None:
+    layers = load("layers")
+    known = (
+        layers.Kernel("CaskConvolution", ("a/Conv", "a/Relu"), "int8", 8, "a/Conv + a/Relu"),
+        layers.Kernel("Reformat", (), "fp16", 8, "Reformatting CopyNode"),
+        layers.Kernel("PointWise", ("b/Relu",), "fp16", 8, "PWN(b/Relu)"),
+    )
+    for name, found in (("a/Conv + a/Relu", 0), ("Reformatting CopyNode", 1), ("b/Relu || c/Conv", 2)):
+        assert layers.kernel_called(name, known) is known[found]
+    assert layers.kernel_called("unheard of", known) == ("Unlisted", (), "unknown", 0, "unheard of")
 
 
 def test_parity_holds_engines_to_edgecnns_own_bounds(load: Callable[..., ModuleType]) -> None:

@@ -45,6 +45,16 @@ def on(monkeypatch: pytest.MonkeyPatch, gpu: Gpu | None) -> None:
         monkeypatch.setattr(module, "find_gpu", lambda: found)
 
 
+@pytest.fixture
+def stand_in(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """A stand-in for TensorRT 10.3 is installed."""
+    monkeypatch.setenv("STAND_IN", "10.3")
+    monkeypatch.syspath_prepend(str(Path(__file__).parents[2] / "stand_ins"))
+    sys.modules.pop("tensorrt", None)
+    yield
+    sys.modules.pop("tensorrt", None)
+
+
 @pytest.mark.parametrize(
     ("description", "gpu", "absence"),
     [
@@ -80,17 +90,18 @@ def test_auto_takes_rtx_without_a_gpu_and_says_why(monkeypatch: pytest.MonkeyPat
     assert flavour.why == "TensorRT itself needs its package and its GPU: there is no NVIDIA driver (libcuda.so.1)"
 
 
-def test_auto_takes_tensorrt_with_its_package_and_its_gpu(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_auto_takes_tensorrt_with_its_package_and_its_gpu(
+    monkeypatch: pytest.MonkeyPatch, request: pytest.FixtureRequest
+) -> None:
     on(monkeypatch, ADA)
     flavour, _ = choose(Options())
     assert (flavour.name, flavour.why) == (
         "tensorrt-rtx",
         "TensorRT itself needs its package and its GPU: its package is not installed",
     )
-    installed = importlib.util.find_spec
-    monkeypatch.setattr(importlib.util, "find_spec", lambda name: installed("json" if name == "tensorrt" else name))
+    request.getfixturevalue("stand_in")
     flavour, _ = choose(Options())
-    assert (flavour.name, flavour.architecture) == ("tensorrt", "SM89")
+    assert (flavour.name, flavour.version, flavour.architecture) == ("tensorrt", "10.3.0", "SM89")
     assert flavour.why == "its package and NVIDIA GeForce RTX 4070 are here"
     assert choose(Options("tensorrt-rtx", ("sm86",)))[1] == ("SM86",)
 
@@ -108,13 +119,14 @@ def test_a_machine_without_a_driver_is_told_so() -> None:
     assert (gpu is None) == bool(why)
 
 
-def test_tensorrt_itself_gets_scales_of_half_precision_unless_told(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_tensorrt_itself_gets_scales_of_half_precision_unless_told(
+    monkeypatch: pytest.MonkeyPatch, request: pytest.FixtureRequest
+) -> None:
     on(monkeypatch, ADA)
     target = TensorRtTarget()
     assert target.configured(Options("tensorrt-rtx")).settings["int8_scales"] == "fp32"
     assert target.configured(Options("tensorrt-rtx", fp16_scales=True)).settings["int8_scales"] == "fp16"
-    installed = importlib.util.find_spec
-    monkeypatch.setattr(importlib.util, "find_spec", lambda name: installed("json" if name == "tensorrt" else name))
+    request.getfixturevalue("stand_in")
     assert target.configured(Options()).settings["int8_scales"] == "fp16"
     assert target.configured(Options(fp16_scales=False)).settings["int8_scales"] == "fp32"
 
