@@ -11,6 +11,8 @@ from __future__ import annotations
 
 import argparse
 import json
+import os
+import platform
 import sys
 import time
 from pathlib import Path
@@ -20,7 +22,7 @@ import numpy as np
 from build import gpu_here, import_tensorrt
 from builder import logger
 from checked import FAILED, HERE, UNAVAILABLE, Stop, read_engine, read_manifest, run_script
-from cuda_driver import Cuda, CudaError
+from cuda_driver import Cuda, CudaError, Gpu
 from engine import Runner
 from layer_times import RUNS, layer_times, middle_mean
 from layers import Kernel, kernel_called
@@ -143,7 +145,20 @@ def benchmark(cuda: Any, runner: Any, image: Any, seconds: float, rails: list[An
         "variation": variation,
         "power": power,
         "notes": notes,
+        "calls_ms": [round(ms, 5) for ms in gpu_ms],
     }
+
+
+def machine(gpu: Gpu, root: Path = Path("/")) -> dict[str, Any]:
+    """Facts of this machine, in the words of edgecnn's own benchmarks."""
+    board = root / "proc/device-tree/model"
+    facts = {
+        "cpu": {"model": platform.machine(), "cores": os.cpu_count() or 0},
+        "gpu": gpu._asdict(),
+        "kernel": f"{platform.system()} {platform.release()}",
+        "python": platform.python_version(),
+    }
+    return dict(facts, board=board.read_text().strip("\0\n")) if board.exists() else facts
 
 
 def layer_rows(spent: dict[str, list[float]], kernels: list[dict[str, Any]]) -> list[dict[str, Any]]:
@@ -190,6 +205,7 @@ def main() -> None:
         "largest_logit": float(np.abs(want).max()),
         "latency": timed,
         "layers": layer_rows(spent, described["kernels"]),
+        "machine": machine(gpu),
     }
     (HERE / RESULT).write_text(json.dumps(result, indent=1, sort_keys=True) + "\n", "utf-8")
     print(f"{described['precision']} on {gpu.name}: {timed['gpu_ms']['p50']:.3f} ms p50 on the GPU, batch {batch}")

@@ -17,6 +17,7 @@ from typing import Any
 import numpy as np
 import pytest
 
+from edgecnn.bench.device import device_run
 from edgecnn.pipeline import Exported
 from edgecnn.targets.tensorrt_bundle import FOLDER, SCRIPTS
 from tests.stand_ins.cuda import Cuda
@@ -403,7 +404,7 @@ def test_the_archive_repeats_its_bytes_and_lists_every_file(exported: Exported, 
 
 @pytest.mark.parametrize("version", VERSIONS)
 def test_run_writes_where_the_time_goes(
-    load: Callable[..., ModuleType], bundle: Path, version: str, monkeypatch: pytest.MonkeyPatch
+    load: Callable[..., ModuleType], exported: Exported, bundle: Path, version: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """All of ``run.py``, by stand-ins for TensorRT, which answers zeros as random weights nearly do, and for CUDA."""
     found, _ = built(load, bundle, version)
@@ -421,6 +422,10 @@ def test_run_writes_where_the_time_goes(
     assert [row["nodes"] for row in layers] == [list(kernel["nodes"]) for kernel in kernels]
     assert [row["precision"] for row in layers] == [kernel["precision"] for kernel in kernels]
     assert [row["ms"] for row in layers] == pytest.approx([(place + 1) / 1000 for place in range(len(layers))])
+    (row,) = device_run(exported.artifact.folder, bundle / "result.json").rows
+    assert row.times is not None
+    assert row.times.n == result["latency"]["gpu_ms"]["n"] >= 10
+    assert [layer.ms for layer in row.layers] == [round(layer["ms"], 5) for layer in layers]
 
 
 def test_times_of_layers_are_of_the_middle_half_and_leave_the_first_run_out(load: Callable[..., ModuleType]) -> None:
