@@ -139,7 +139,7 @@ def export(request: ExportRequest, progress: Progress | None = None) -> Exported
         interface = Interface(planned.batch, 3, how.height, how.width, len(labels))
         climbed = None if calibration is None else _climbed(graph, calibration, planned, interface, progress)
         quantized = None if climbed is None else _quantized(climbed.graph, climbed.table, planned)
-        lowered = _lowered(graph if quantized is None else quantized, planned)
+        lowered = planned.target.finished(graph if quantized is None else quantized, planned.precision)
         with progress.stage(f"build for {planned.target.name}"):
             built = planned.target.build(with_batch(lowered, planned.batch))
             with tempfile.TemporaryDirectory() as folder:
@@ -328,22 +328,15 @@ def _climbed(
     timer = None
     if not planned.target.absence:
         (image,) = calibration.take(lambda position: position == 0).batches(how, 1)
-        timer = table_timer(planned.target, interface, image, lambda found, table: _quantized(found, table, planned))
+
+        def finish(found: "Graph", table: "QuantizerTable") -> "Graph":
+            return planned.target.finished(_quantized(found, table, planned), planned.precision)
+
+        timer = table_timer(planned.target, interface, image, finish)
     climbed = climb(graph, calibration, how, planned.effort, profile, progress, timer, max_drop_pp)
     if cache is not None:
         write_whole(cache, pack(climbed, key))
     return climbed
-
-
-def _lowered(graph: "Graph", planned: Plan) -> "Graph":
-    """The graph, quantized or not, with the floats that are left in the precision that the target computes them in."""
-    from edgecnn.graph.fp16 import fp16_arithmetic, fp16_weights
-
-    if planned.precision == "fp32":
-        return graph
-    if planned.target.half_arithmetic:
-        return fp16_arithmetic(graph)
-    return fp16_weights(graph) if planned.precision == "fp16" else graph
 
 
 def _quantized(graph: "Graph", table: "QuantizerTable", planned: Plan) -> "Graph":

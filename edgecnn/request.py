@@ -36,6 +36,7 @@ class ExportRequest:
         effort: of INT8, ``fast``, ``balanced`` (the default) or ``best``: how far the ladder is climbed.
         flavour: of TensorRT: ``auto``, ``tensorrt``, ``tensorrt-rtx`` or ``bundle``.
         gpu_arch: GPU architectures that a TensorRT-RTX engine is for, such as ``sm86``; none is portable.
+        fp16_scales: TensorRT's INT8 has scales of half precision, or of single; None is the flavour's own choice.
     """
 
     model: str
@@ -52,6 +53,7 @@ class ExportRequest:
     reduce_range: bool | None = None
     flavour: str | None = None
     gpu_arch: tuple[str, ...] = ()
+    fp16_scales: bool | None = None
     out: Path | None = None
     force: bool = False
 
@@ -99,6 +101,8 @@ def plan(request: ExportRequest) -> Plan:
         raise UsageError(f"--effort is for --int8 alone, {request.precision} has no ladder to climb; drop one of them")
     if request.reduce_range is not None and request.precision != "int8":
         raise UsageError(f"--reduce-range is for --int8 alone, {request.precision} has no codes; drop one of them")
+    if request.fp16_scales is not None and request.precision != "int8":
+        raise UsageError(f"--fp16-scales is for --int8 alone, {request.precision} has no scales; drop one of them")
     if request.effort not in (None, *EFFORTS):
         raise unknown_name("effort", str(request.effort), EFFORTS)
     if request.batch is not None and not 1 <= request.batch <= LARGEST_BATCH:
@@ -115,7 +119,8 @@ def plan(request: ExportRequest) -> Plan:
         data = replace(data, preprocess=replace(data.preprocess, height=request.size[0], width=request.size[1]))
     calibration = data.calibration if request.calib is None else request.calib
     require_packages()
-    target = target.configured(Options(request.flavour, request.gpu_arch, request.reduce_range))
+    options = Options(request.flavour, request.gpu_arch, request.reduce_range, request.fp16_scales)
+    target = target.configured(options)
     if request.effort == BEST and target.absence:
         raise UnavailableError(
             f"--effort best times layers on the device, and {target.name} cannot run here: {target.absence};"

@@ -1,5 +1,6 @@
 """A run: artifacts and PyTorch side by side in one process, and everything that is known of them and of the machine."""
 
+import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
@@ -215,11 +216,11 @@ def _in_rotation(session: Session, batches: Sequence[Float]) -> Any:
 
 
 def _runtime(package: str) -> str:
-    """Such as ``openvino 2026.4.1``."""
+    """Such as ``openvino 2026.4.1``; where its distribution has another name, the module knows its version itself."""
     try:
         return f"{package} {metadata.version(package)}"
     except metadata.PackageNotFoundError:
-        return package
+        return f"{package} {getattr(sys.modules.get(package), '__version__', '')}".strip()
 
 
 def _row(candidate: Candidate, status: str, measured: Mapping[str, Any]) -> Row:

@@ -41,7 +41,9 @@ class Candidate:
     @property
     def package(self) -> str:
         """The module of its runtime."""
-        return find_target(self.artifact.manifest["target"]).packages[0] if self.kind == ARTIFACT else "torch"
+        if self.kind != ARTIFACT:
+            return "torch"
+        return find_target(self.artifact.manifest["target"]).runtime(self.artifact.model_files())
 
     def open(self, tuning: Tuning = UNTUNED) -> Session:
         """It, ready to answer.

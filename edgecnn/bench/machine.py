@@ -110,6 +110,7 @@ def one_line(machine: dict[str, Any]) -> str:
         _change("°C", machine.get("temperature_c")),
         f"power mode {machine['power_mode']}" if "power_mode" in machine else "",
         *(gpu["name"] for gpu in machine.get("gpus", [])),
+        machine.get("gpu", {}).get("name", ""),  # of a bundle's device, which has one
         machine.get("container", ""),
         machine["kernel"],
     ]

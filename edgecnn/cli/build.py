@@ -50,6 +50,13 @@ def export(
     gpu_arch: Annotated[
         str | None, typer.Option(help="Of TensorRT-RTX: sm86,sm89,…; every one unless told.", metavar="SM,SM")
     ] = None,
+    fp16_scales: Annotated[
+        bool | None,
+        typer.Option(
+            "--fp16-scales/--no-fp16-scales",
+            help="Of TensorRT's INT8: scales of half precision instead of Casts; the flavour decides unless told.",
+        ),
+    ] = None,
     out: Annotated[
         Path | None, typer.Option(help="Folder to write; MODEL-TARGET-PRECISION unless told.", metavar="DIR")
     ] = None,
@@ -87,6 +94,7 @@ def export(
             reduce_range=reduce_range if name != "tensorrt" or len(target) == 1 else None,
             flavour=flavour if name == "tensorrt" or "tensorrt" not in target else None,
             gpu_arch=_architectures(gpu_arch) if name == "tensorrt" or "tensorrt" not in target else (),
+            fp16_scales=fp16_scales if name == "tensorrt" or "tensorrt" not in target else None,
             out=out / name if out is not None and len(target) > 1 else out,
             force=force,
         )

@@ -1,7 +1,7 @@
 """Commands that take time, in both senses: how fast artifacts are here, and which one to ship."""
 
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -18,7 +18,11 @@ from edgecnn.cli.app import (
     parse_size,
     print_json,
 )
-from edgecnn.errors import StorageError
+from edgecnn.errors import StorageError, UsageError
+
+if TYPE_CHECKING:
+    from edgecnn.bench.bench import BenchRequest
+    from edgecnn.remote.ssh import Host
 
 RunFile = Annotated[
     Path | None,
@@ -40,6 +44,9 @@ def bench(
         str, typer.Option(help="latency, one call at a time, or throughput, as many as the runtime likes.", metavar="M")
     ] = "latency",
     layers: Annotated[bool, typer.Option("--layers", help="Where the time goes, by PyTorch module.")] = False,
+    result: Annotated[
+        Path | None, typer.Option(help="What the artifact's bundle measured on its device, instead.", metavar="FILE")
+    ] = None,
     out: RunFile = None,
     host: Board = None,
     remote_python: RemotePython = None,
@@ -54,13 +61,16 @@ def bench(
     from edgecnn.artifact import write_whole
     from edgecnn.bench.bench import BenchRequest
     from edgecnn.bench.bench import bench as run
+    from edgecnn.bench.device import device_run
     from edgecnn.bench.record import encode
     from edgecnn.console.screen import warn, watching
     from edgecnn.console.timing import print_run, warnings
 
     request = BenchRequest(tuple(artifacts), tuple(against or ()), threads, batch, duration, mode, layers)
     with watching() as progress:
-        if board is None:
+        if result is not None:
+            found = device_run(_alone(request, board), result)
+        elif board is None:
             found = run(request, progress)
         else:
             from edgecnn.remote.boards import bench_there
@@ -122,6 +132,21 @@ def benchmark(
         print_json(msgspec.to_builtins(found))
     else:
         print_benchmark(found)
+
+
+def _alone(request: "BenchRequest", board: "Host | None") -> Path:
+    """The only artifact of a request that asks for nothing else.
+
+    Raises:
+        UsageError: it asks for more, which was measured as it was.
+    """
+    from edgecnn.bench.bench import BenchRequest
+
+    if board is not None or request != BenchRequest(request.artifacts[:1], layers=request.layers):
+        raise UsageError(
+            "--result is of one artifact and as it was measured; drop everything but it, --layers and --out"
+        )
+    return request.artifacts[0]
 
 
 def _check_out(path: Path | None) -> None:

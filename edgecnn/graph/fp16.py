@@ -1,6 +1,6 @@
 """Half precision: stored in it, for CPUs that compute in float32 anyway, or computed in it, for GPUs."""
 
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 
 import numpy as np
 import onnx
@@ -11,6 +11,7 @@ from edgecnn.graph.graph import Graph
 from edgecnn.names import INPUT, OUTPUT
 
 QUANTIZERS = ("QuantizeLinear", "DequantizeLinear", "Sub")  # and the shift in front of one
+HALF_OPSET, HALF_IR_VERSION = 19, 9  # from which on quantizers read, write and scale by half precision
 
 
 def fp16_weights(graph: Graph) -> Graph:
@@ -38,7 +39,7 @@ def fp16_weights(graph: Graph) -> Graph:
     return Graph(model)
 
 
-def fp16_arithmetic(graph: Graph) -> Graph:
+def fp16_arithmetic(graph: Graph, fp16_scales: bool = False) -> Graph:
     """Computes in half precision between the image and the logits, which stay float32.
 
     Quantizers keep their float32 scales and read and write float32, with a Cast on either side. Of the spellings of
@@ -47,30 +48,40 @@ def fp16_arithmetic(graph: Graph) -> Graph:
 
     Args:
         graph: FP32, lowered or not.
+        fp16_scales: quantizers are half precision like everything else, without Casts, which takes opset 19. It is how
+            NVIDIA's own quantizer writes it. ONNX Runtime computes it rightly without optimizations alone. Scales are
+            to be numbers of half precision before: ``quant/lower/half.py``.
 
     Raises:
         InputError: a weight is beyond half precision's 65,504.
     """
     model = graph.copy()
-    scales = {name for node in graph.nodes if node.op_type in QUANTIZERS for name in node.input[1:]}
+    kept = () if fp16_scales else QUANTIZERS
+    scales = {name for node in graph.nodes if node.op_type in kept for name in node.input[1:]}
     for tensor in model.graph.initializer:
         if tensor.data_type == TensorProto.FLOAT and tensor.name not in scales:
             tensor.CopyFrom(_halved(tensor, tensor.name))
-    nodes = list(_typed(list(model.graph.node)))
+    if fp16_scales:
+        model.opset_import[0].version, model.ir_version = HALF_OPSET, HALF_IR_VERSION
+    nodes = list(_typed(list(model.graph.node), kept))
     del model.graph.node[:]
     model.graph.node.extend(nodes)
     return Graph(model)
 
 
-def _typed(nodes: list[onnx.NodeProto]) -> Iterator[onnx.NodeProto]:
-    """The nodes with Casts wherever a tensor of one type is read as the other."""
-    floats = {INPUT} | {node.output[0] for node in nodes if node.op_type == "DequantizeLinear"}
-    halves = {name for node in nodes if node.op_type not in QUANTIZERS for name in node.output}
+def _typed(nodes: list[onnx.NodeProto], kept: Collection[str]) -> Iterator[onnx.NodeProto]:
+    """The nodes with Casts wherever a tensor of one type is read as the other.
+
+    Args:
+        kept: operators that stay float32.
+    """
+    floats = {INPUT} | {node.output[0] for node in nodes if node.op_type in kept and node.op_type != "QuantizeLinear"}
+    halves = {name for node in nodes if node.op_type not in kept for name in node.output}
     cast: set[str] = set()
     for node in nodes:
         wrong, kind, suffix = (
             (halves, TensorProto.FLOAT, "fp32")
-            if node.op_type in ("QuantizeLinear", "Sub")
+            if node.op_type in kept and node.op_type != "DequantizeLinear"
             else (floats, TensorProto.FLOAT16, "fp16")
         )
         for position, name in enumerate(node.input):

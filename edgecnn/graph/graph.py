@@ -61,6 +61,11 @@ class Graph:
         return n or None, c, h, w
 
     @property
+    def opset(self) -> int:
+        """The version of ONNX's own operators."""
+        return next(int(entry.version) for entry in self.model.opset_import if entry.domain in ("", "ai.onnx"))
+
+    @property
     def num_classes(self) -> int:
         return int(self.model.graph.output[0].type.tensor_type.shape.dim[1].dim_value)
 

@@ -18,6 +18,7 @@ from edgecnn.data.preprocess import Float
 from edgecnn.errors import InputError, UnavailableError, UsageError
 from edgecnn.names import INPUT
 from edgecnn.recipe import LARGEST_INPUT
+from edgecnn.targets.bundle.layer_times import middle_mean
 
 if TYPE_CHECKING:
     from edgecnn.graph.graph import Graph
@@ -66,11 +67,23 @@ class Options:
         flavour: of the runtime; None is the target's own choice.
         gpu_arch: GPU architectures to build for, such as ``sm86``; none is every one that the runtime knows.
         reduce_range: INT8 weights have seven bits; None is what this machine's CPU needs.
+        fp16_scales: INT8's scales are half precision where its float layers are; None is the runtime's own choice.
     """
 
     flavour: str | None = None
     gpu_arch: tuple[str, ...] = ()
     reduce_range: bool | None = None
+    fp16_scales: bool | None = None
+
+    @property
+    def foreign(self) -> str:
+        """The first flag that is for TensorRT alone, or empty."""
+        given = {
+            "--flavour": self.flavour is not None,
+            "--gpu-arch": bool(self.gpu_arch),
+            "--fp16-scales": self.fp16_scales is not None,
+        }
+        return next((flag for flag, is_given in given.items() if is_given), "")
 
 
 @dataclass(frozen=True)
@@ -121,14 +134,8 @@ class KernelTime:
 
     @classmethod
     def of_runs(cls, kernel: ExecutedLayer, runs_ms: Sequence[float]) -> "KernelTime":
-        """The mean of the middle half of its runs.
-
-        In a mean of all, one interruption may be half of the network; in a median nothing is finer than the whole
-        microseconds that profilers count.
-        """
-        quarter = len(runs_ms) // 4
-        middle = sorted(runs_ms)[quarter : len(runs_ms) - quarter]
-        return cls(kernel, sum(middle) / len(middle))
+        """The mean of the middle half of its runs."""
+        return cls(kernel, middle_mean(runs_ms))
 
 
 def available_cores() -> int:
@@ -272,11 +279,16 @@ class Target(abc.ABC):
             UsageError: the options are not this target's.
             UnavailableError: a package is missing, with the exact remedy.
         """
-        if options != Options():
-            flag = "--flavour" if options.flavour else "--gpu-arch"
-            raise UsageError(f"{flag} is for --target tensorrt alone, {self.name} has none; drop it")
+        if options.foreign:
+            raise UsageError(f"{options.foreign} is for --target tensorrt alone, {self.name} has none; drop it")
         self.require()
         return self
+
+    def finished(self, graph: "Graph", precision: str) -> "Graph":
+        """A graph, quantized or not, whose floats are in the precision that this runtime stores or computes them in."""
+        from edgecnn.graph.fp16 import fp16_weights
+
+        return fp16_weights(graph) if precision == FP16 else graph
 
     @abc.abstractmethod
     def build(self, graph: "Graph") -> dict[str, bytes]:
@@ -324,6 +336,10 @@ class Target(abc.ABC):
             facts: the manifest's entries on the model, its data and its gate.
         """
         return {}
+
+    def runtime(self, files: Mapping[str, Path]) -> str:
+        """The module that runs files by suffix, as it is imported."""
+        return self.packages[0]
 
     @abc.abstractmethod
     def open_float(self, graph: bytes, interface: Interface, precision: str) -> Session:

@@ -10,11 +10,23 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from edgecnn.errors import BuildError, UsageError
-from edgecnn.targets.base import FP16, FP32, UNTUNED, Advice, Interface, Options, Session, StaticCost, Target, Tuning
+from edgecnn.targets.base import (
+    FP16,
+    FP32,
+    INT8,
+    UNTUNED,
+    Advice,
+    Interface,
+    Options,
+    Session,
+    StaticCost,
+    Target,
+    Tuning,
+)
 from edgecnn.targets.bundle import builder
 from edgecnn.targets.bundle.cuda_driver import find_gpu
 from edgecnn.targets.tensorrt_bundle import write_bundle
-from edgecnn.targets.tensorrt_flavours import BUNDLE, RTX, Flavour, choose, load
+from edgecnn.targets.tensorrt_flavours import BUNDLE, PROPER, RTX, Flavour, choose, load
 from edgecnn.targets.tensorrt_session import BATCHES, NOT_BUILT, Description, NothingBuilt, TensorRtSession
 
 if TYPE_CHECKING:
@@ -29,10 +41,12 @@ class TensorRtTarget(Target):
     Args:
         flavour: which of them builds here; None is not decided yet, and nothing can be built.
         architectures: that an RTX engine is for; none is portable.
+        scales: whether INT8's scales are half precision, if a user says it.
     """
 
     flavour: Flavour | None = None
     architectures: tuple[str, ...] = ()
+    scales: bool | None = None
 
     name: ClassVar[str] = "tensorrt"
     packages: ClassVar[tuple[str, ...]] = ()  # opening needs none: without a GPU there is nothing to open
@@ -44,7 +58,13 @@ class TensorRtTarget(Target):
     def settings(self) -> dict[str, str]:
         chosen = self._chosen
         architectures = {"gpu_arch": ", ".join(self.architectures).lower()} if self.architectures else {}
-        return {"flavour": chosen.name, "version": chosen.version, "tf32": "off"} | architectures
+        scales = {"int8_scales": FP16 if self.fp16_scales else FP32}
+        return {"flavour": chosen.name, "version": chosen.version, "tf32": "off"} | scales | architectures
+
+    @property
+    def fp16_scales(self) -> bool:
+        """Casts where they were seen to work; TensorRT itself gets what NVIDIA's own quantizer writes for it."""
+        return self._typed and (self._chosen.name == PROPER if self.scales is None else self.scales)
 
     @property
     def remark(self) -> str:
@@ -64,7 +84,20 @@ class TensorRtTarget(Target):
         if options.reduce_range is not None:
             raise UsageError("--reduce-range is for x86 CPUs alone, GPUs add products in 32 bits; drop it")
         flavour, architectures = choose(options)
-        return replace(self, flavour=flavour, architectures=architectures)
+        found = replace(self, flavour=flavour, architectures=architectures, scales=options.fp16_scales)
+        if options.fp16_scales and not found._typed:
+            raise UsageError(
+                f"--fp16-scales needs TensorRT 10 or newer, here is {flavour.name} {flavour.version}; drop it"
+            )
+        return found
+
+    def finished(self, graph: "Graph", precision: str) -> "Graph":
+        from edgecnn.graph.fp16 import fp16_arithmetic
+        from edgecnn.quant.lower.half import with_fp16_scales
+
+        if precision == FP32 or (precision == INT8 and not self._typed):
+            return graph  # builder flags say the rest
+        return with_fp16_scales(graph) if precision == INT8 and self.fp16_scales else fp16_arithmetic(graph)
 
     def build(self, graph: "Graph") -> dict[str, bytes]:
         from edgecnn.graph.lint import lint_tensorrt
@@ -79,6 +112,9 @@ class TensorRtTarget(Target):
         if not files:
             return NothingBuilt(interface)
         return TensorRtSession(files[".engine"].read_bytes(), Description.read(files[".json"].read_bytes()), interface)
+
+    def runtime(self, files: Mapping[str, Path]) -> str:
+        return Description.read(files[".json"].read_bytes()).module
 
     def open_float(self, graph: bytes, interface: Interface, precision: str) -> Session:
         from edgecnn.graph.check import read_graph
@@ -105,11 +141,16 @@ class TensorRtTarget(Target):
     def _chosen(self) -> Flavour:
         return self.flavour or choose(Options())[0]
 
+    @property
+    def _typed(self) -> bool:
+        """Whether the graph's own types decide, as everywhere but in TensorRT 8."""
+        return self._chosen.name != PROPER or builder.is_typed(load(self._chosen.module))
+
     def _built(self, graph: "Graph") -> tuple[bytes, Description]:
         chosen = self._chosen
         trt = load(chosen.module)
         dynamic = graph.input_shape[0] is None
-        options = builder.Options(batches=BATCHES if dynamic else None, architectures=self.architectures)
+        options = builder.Options(_flags(graph), True, BATCHES if dynamic else None, self.architectures)
         operators = {node.name: node.op_type for node in graph.nodes}
         try:
             built = builder.build_alone(chosen.module, graph.content, options)
@@ -118,6 +159,16 @@ class TensorRtTarget(Target):
             raise BuildError(f"{chosen.name} {trt.__version__} refuses the graph: {error}") from error
         architectures = self.architectures if chosen.name == RTX else (chosen.architecture,)
         return built.engine, Description(chosen.module, trt.__version__, architectures, kernels)
+
+
+def _flags(graph: "Graph") -> tuple[str, ...]:
+    """What networks take that are not strongly typed: without, they refuse codes and halves, or have no float16."""
+    from onnx import TensorProto
+
+    if any(node.op_type == "QuantizeLinear" for node in graph.nodes):
+        return INT8.upper(), FP16.upper()
+    half = any(tensor.data_type == TensorProto.FLOAT16 for tensor in graph.model.graph.initializer)
+    return (FP16.upper(),) if half else ()
 
 
 def advice(int8: StaticCost, fp16: StaticCost, flavour: str) -> Advice:

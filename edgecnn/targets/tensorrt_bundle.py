@@ -22,7 +22,8 @@ WHAT = {
     "model.fp32.onnx": "the float graph",
     "model.fp16.onnx": "computed in half precision, for strongly typed networks",
     "model.int8.onnx": "quantized, its float layers FP32; with 8.x's and 10.x's builder flags they are FP16",
-    "model.int8.typed.onnx": "quantized, its float layers FP16, for strongly typed networks",
+    "model.int8.typed.onnx": "quantized, its float layers FP16, for strongly typed networks; Casts around quantizers",
+    "model.int8.fp16-scales.onnx": "the same with scales of half precision instead of Casts, of opset 19",
     "golden.npz": "inputs, and the logits of the eager PyTorch model",
     "build.py": "builds the engine here",
     "run.py": "checks and times it",
@@ -31,6 +32,7 @@ WHAT = {
     "cuda_driver.py": "the calls of the CUDA driver that running takes",
     "engine.py": "an engine that answers from NumPy",
     "layers.py": "which layer became which kernel",
+    "layer_times.py": "where the time goes",
     "rails.py": "a Jetson's power sensors",
 }
 
@@ -45,10 +47,15 @@ def write_bundle(graphs: Mapping[str, "Graph"], golden: bytes, facts: Mapping[st
     """
     from edgecnn.graph.fp16 import fp16_arithmetic
     from edgecnn.graph.lint import lint_tensorrt
+    from edgecnn.quant.lower.half import with_fp16_scales
 
     models = {"model.fp32.onnx": graphs["fp32"], "model.fp16.onnx": fp16_arithmetic(graphs["fp32"])}
     if "int8" in graphs:
-        models |= {"model.int8.onnx": graphs["int8"], "model.int8.typed.onnx": fp16_arithmetic(graphs["int8"])}
+        models |= {
+            "model.int8.onnx": graphs["int8"],
+            "model.int8.typed.onnx": fp16_arithmetic(graphs["int8"]),
+            "model.int8.fp16-scales.onnx": with_fp16_scales(graphs["int8"]),
+        }
     for graph in models.values():
         lint_tensorrt(graph, profile=True)
     files = {name: graph.content for name, graph in models.items()} | {"golden.npz": golden}

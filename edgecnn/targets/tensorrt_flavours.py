@@ -120,4 +120,4 @@ def _version(name: str) -> str:
     try:
         return metadata.version(DISTRIBUTIONS[MODULES[name]])
     except metadata.PackageNotFoundError:
-        return "unknown"
+        return str(load(MODULES[name]).__version__)

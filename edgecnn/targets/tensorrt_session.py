@@ -1,15 +1,17 @@
 """An engine on this machine: what its builder said of it, and its answers where there is a GPU for it."""
 
 import json
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from edgecnn.data.preprocess import Float
 from edgecnn.errors import BuildError, UnavailableError
-from edgecnn.targets.base import ExecutedLayer, Interface, Session, StaticCost
+from edgecnn.targets.base import ExecutedLayer, Interface, KernelTime, Session, StaticCost
 from edgecnn.targets.bundle.builder import logger
 from edgecnn.targets.bundle.cuda_driver import Cuda, CudaError, Gpu, find_gpu
 from edgecnn.targets.bundle.engine import Runner
-from edgecnn.targets.bundle.layers import Kernel
+from edgecnn.targets.bundle.layer_times import layer_times
+from edgecnn.targets.bundle.layers import Kernel, kernel_called
 from edgecnn.targets.tensorrt_flavours import load
 
 BATCHES = (1, 8, 64)  # smallest, usual and largest of a dynamic batch
@@ -47,7 +49,8 @@ class Description:
         try:
             found = json.loads(content)
             kernels = tuple(
-                Kernel(row["kind"], tuple(row["nodes"]), row["precision"], row["bytes"]) for row in found["kernels"]
+                Kernel(row["kind"], tuple(row["nodes"]), row["precision"], row["bytes"], row["name"])
+                for row in found["kernels"]
             )
             return cls(found["module"], found["version"], tuple(found["architectures"]), kernels)
         except (ValueError, KeyError, TypeError) as error:
@@ -70,9 +73,18 @@ class TensorRtSession(Session):
         self._runner: Runner | None = None
 
     def executed(self) -> tuple[ExecutedLayer, ...]:
-        return tuple(ExecutedLayer(kernel.nodes, kernel.kind, kernel.precision) for kernel in self._description.kernels)
+        return tuple(map(_executed, self._description.kernels))
+
+    def kernel_times(self, batches: Sequence[Float]) -> tuple[KernelTime, ...]:
+        spent = layer_times(load(self._description.module), self._opened(), batches)
+        kernels = self._description.kernels
+        return tuple(KernelTime.of_runs(_executed(kernel_called(name, kernels)), ms) for name, ms in spent.items())
 
     def _run(self, image: Float) -> Float:
+        logits: Float = self._opened().run(image)
+        return logits
+
+    def _opened(self) -> Runner:
         if self.absence:
             raise UnavailableError(f"this engine cannot run here: {self.absence}; {REMEDY}")
         if self._runner is None:
@@ -82,8 +94,7 @@ class TensorRtSession(Session):
                 self._runner = Runner(trt, Cuda(), logger(trt), self._engine, largest)
             except (RuntimeError, CudaError) as error:
                 raise BuildError(f"{self._description.module} {trt.__version__} refuses the engine: {error}") from error
-        logits: Float = self._runner.run(image)
-        return logits
+        return self._runner
 
 
 class NothingBuilt(Session):
@@ -97,6 +108,10 @@ class NothingBuilt(Session):
 
     def _run(self, image: Float) -> Float:
         raise UnavailableError(f"there is no engine here: {self.absence}; {REMEDY}")
+
+
+def _executed(kernel: Kernel) -> ExecutedLayer:
+    return ExecutedLayer(kernel.nodes, kernel.kind, kernel.precision)
 
 
 def _mismatch(description: Description, gpu: Gpu | None) -> str:

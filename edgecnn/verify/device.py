@@ -5,7 +5,7 @@ import json
 import zipfile
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
 import msgspec
 
@@ -13,14 +13,16 @@ from edgecnn.artifact import Artifact
 from edgecnn.errors import InputError, IntegrityError
 from edgecnn.parity import Parity
 from edgecnn.recipe import Gate
-from edgecnn.targets.base import ExecutedLayer
+from edgecnn.targets.base import ExecutedLayer, KernelTime
 from edgecnn.targets.registry import find_target
 from edgecnn.verify.coverage import cover
 from edgecnn.verify.policy import judge
 from edgecnn.verify.stages import StageRow, Verification
 
 
-class _Times(msgspec.Struct):
+class Times(msgspec.Struct):
+    """Milliseconds per call."""
+
     p50: float
     p90: float
     p99: float
@@ -29,28 +31,47 @@ class _Times(msgspec.Struct):
     n: int
 
 
-class _Power(msgspec.Struct):
+class Power(msgspec.Struct):
+    """While it ran; an inference is a batch."""
+
     total_w: float
     joules_per_inference: float
     rails_w: dict[str, float]
 
 
-class _Latency(msgspec.Struct):
+class Latency(msgspec.Struct):
+    """Of one batch.
+
+    Args:
+        calls_ms: every counted one on the GPU, in order.
+    """
+
     batch: int
     cuda_graph: bool
-    gpu_ms: _Times
-    host_ms: _Times
-    power: _Power | None
+    gpu_ms: Times
+    host_ms: Times
+    power: Power | None
     notes: list[str]
+    calls_ms: Annotated[list[Annotated[float, msgspec.Meta(gt=0)]], msgspec.Meta(min_length=1)]
 
 
-class _Kernel(msgspec.Struct):
+class Kernel(msgspec.Struct):
+    """What TensorRT says that it made of some nodes of the graph."""
+
     kind: str
     nodes: list[str]
     precision: str
 
 
-class _Engine(msgspec.Struct):
+class Layer(Kernel):
+    """A kernel's time by TensorRT's profiler, milliseconds."""
+
+    ms: float
+
+
+class Engine(msgspec.Struct):
+    """What the device built."""
+
     asked: str
     precision: str
     refused: list[str]
@@ -58,19 +79,51 @@ class _Engine(msgspec.Struct):
     version: str
     gpu: str
     architecture: str
-    kernels: list[_Kernel]
+    size_bytes: int
+    kernels: list[Kernel]
 
 
-class _Bundle(msgspec.Struct):
+class Cpu(msgspec.Struct):
+    """Its architecture, where it does not say its name."""
+
+    model: str
+    cores: int
+
+
+class Gpu(msgspec.Struct):
+    """The one that an engine was built for."""
+
+    name: str
+    architecture: str
+    driver: str
+
+
+class Machine(msgspec.Struct, omit_defaults=True):
+    """Where it was measured."""
+
+    cpu: Cpu
+    gpu: Gpu
+    kernel: str
+    python: str
+    board: str = ""
+
+
+class Bundle(msgspec.Struct):
+    """What it was built from."""
+
     sha256: str
 
 
-class _Result(msgspec.Struct):
-    bundle: _Bundle
-    engine: _Engine
+class Result(msgspec.Struct):
+    """``result.json``, as far as it is read here."""
+
+    bundle: Bundle
+    engine: Engine
     parity: Parity
     largest_logit: float
-    latency: _Latency
+    latency: Latency
+    layers: list[Layer]
+    machine: Machine
 
 
 @dataclass(frozen=True)
@@ -80,12 +133,23 @@ class OnDevice:
     Args:
         verification: against the golden pairs, by this machine's policy and the artifact's gate.
         text: where, what and how fast, for people.
-        document: ``result.json``, whole.
+        document: ``result.json``, whole; ``result`` is the part that is read.
     """
 
     verification: Verification
     text: str
     document: dict[str, Any]
+    result: Result
+
+    @property
+    def kernels(self) -> list[ExecutedLayer]:
+        """What runs there."""
+        return [_executed(kernel) for kernel in self.result.engine.kernels]
+
+    @property
+    def layers(self) -> list[KernelTime]:
+        """Where its time goes, in the order that it runs in."""
+        return [KernelTime(_executed(layer), layer.ms) for layer in self.result.layers]
 
     def as_json(self) -> dict[str, Any]:
         """The keys that scripts rely on."""
@@ -101,7 +165,7 @@ def read_result(artifact: Artifact, path: Path) -> OnDevice:
     """
     try:
         content = path.read_bytes()
-        result = msgspec.json.decode(content, type=_Result)
+        result = msgspec.json.decode(content, type=Result)
     except (OSError, msgspec.MsgspecError) as error:
         raise InputError(f"{path}: is no result.json of a bundle's run.py ({error})") from error
     want = _bundle_sha256(artifact)
@@ -113,7 +177,7 @@ def read_result(artifact: Artifact, path: Path) -> OnDevice:
     where = f"golden pairs on {engine.gpu}"
     row = StageRow("device", result.parity, result.parity)
     verification = Verification("golden", {"name": where}, result.parity, None, judgement, (row,))
-    kernels = [ExecutedLayer(tuple(kernel.nodes), kernel.kind, kernel.precision) for kernel in engine.kernels]
+    kernels = [_executed(kernel) for kernel in engine.kernels]
     if kernels:
         planned = artifact.int8_layers if engine.precision == "int8" else []
         every = find_target(artifact.manifest["target"]).every_layer_int8
@@ -127,10 +191,14 @@ def read_result(artifact: Artifact, path: Path) -> OnDevice:
         )
     for note in result.latency.notes:
         verification = verification.with_note(note)
-    return OnDevice(verification, _told(result), json.loads(content))
+    return OnDevice(verification, _told(result), json.loads(content), result)
 
 
-def _told(result: _Result) -> str:
+def _executed(kernel: Kernel) -> ExecutedLayer:
+    return ExecutedLayer(tuple(kernel.nodes), kernel.kind, kernel.precision)
+
+
+def _told(result: Result) -> str:
     engine, latency = result.engine, result.latency
     graph = "a CUDA graph" if latency.cuda_graph else "no CUDA graph"
     text = (

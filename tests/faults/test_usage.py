@@ -31,6 +31,8 @@ V3 = ("export", "mobilenetv3_small", "--weights", "random")
         ((*V3, "--target", "onnx", "--fp16", "--calib", "photographs"), "--calib is for --int8 alone"),
         ((*V3, "--target", "onnx", "--calib", "photographs"), "--calib is for --int8 alone, fp32 needs no calibration"),
         ((*V3, "--target", "onnx", "--effort", "fast"), "--effort is for --int8 alone, fp32 has no ladder to climb"),
+        ((*V3, "--target", "tensorrt", "--fp16", "--fp16-scales"), "--fp16-scales is for --int8 alone, fp16 has no"),
+        ((*V3, "--target", "onnx", "--int8", "--no-fp16-scales"), "--fp16-scales is for --target tensorrt alone, onnx"),
         ((*V3, "--target", "onnx", "--int8", "--effort", "fats"), "unknown effort 'fats': did you mean fast"),
         ((*V3, "--target", "onnx", "--size", "31"), "--size is 31x31, expected sides of 32 to 4096"),
         ((*V3, "--target", "onnx", "--size", "64x30000"), "--size is 64x30000, expected sides of 32 to 4096"),

@@ -14,6 +14,7 @@ import numpy as np
 import pytest
 
 from edgecnn.artifact import load_artifact
+from edgecnn.bench.bench import BenchRequest, bench
 from edgecnn.parity import compare
 from edgecnn.pipeline import Exported, verify
 from edgecnn.targets.bundle.cuda_driver import find_gpu
@@ -75,6 +76,26 @@ def test_the_bundle_builds_checks_and_times_itself(
     assert result["parity"]["reasons"] == []
     assert result["latency"]["cuda_graph"]
     assert 0 < result["latency"]["gpu_ms"]["min"] <= result["latency"]["gpu_ms"]["p50"]
+    assert sum(row["ms"] for row in result["layers"]) > 0
+    assert any(row["nodes"] for row in result["layers"]), "the profiler's names are not the builder's"
+
+
+@pytest.mark.parametrize("precision", PRECISIONS)
+def test_bench_times_layers_by_module(tiny_export: Callable[..., Exported], precision: str) -> None:
+    (row,) = bench(
+        BenchRequest((tiny_export("tensorrt", precision).artifact.folder,), duration_s=0.5, layers=True)
+    ).rows
+    assert row.status == "ok"
+    assert {"features.0.0", "classifier.3"} <= {layer.module for layer in row.layers}
+    assert sum(layer.share for layer in row.layers) == pytest.approx(1, abs=0.01)
+
+
+@pytest.mark.parametrize("fp16_scales", [False, True])
+def test_both_spellings_of_int8_run(tiny_export: Callable[..., Exported], fp16_scales: bool) -> None:
+    verification = tiny_export("tensorrt", "int8", fp16_scales=fp16_scales).verification
+    assert verification.executed, verification.note
+    assert verification.coverage is not None
+    assert verification.coverage.problem == ""
 
 
 def test_an_engine_for_another_gpu_is_not_opened(tiny_export: Callable[..., Exported]) -> None:

@@ -13,7 +13,8 @@ from typing import Any
 import onnx
 
 VERSION = os.environ["STAND_IN"]
-REFUSED = os.environ.get("STAND_IN_REFUSES", "").split()  # spellings: typed-int8, untyped-int8
+# Spellings that are refused: untyped-int8, typed-int8 with Casts and scaled-int8 with scales of half precision.
+REFUSED = os.environ.get("STAND_IN_REFUSES", "").split()
 IN_FLOAT = os.environ.get("STAND_IN_FLOAT", "").split()  # spellings that are built, but whose layers are float
 OLD, CHOICE, NEW = VERSION == "8.6", VERSION == "10.3", VERSION == "11.4"
 __version__ = {"8.6": "8.6.2", "10.3": "10.3.0", "11.4": "11.4.1"}[VERSION]
@@ -40,6 +41,7 @@ BuilderFlag = _enum("BuilderFlag", *([] if NEW else ["FP16", "INT8"]), "TF32", "
 ProfilingVerbosity = _enum("ProfilingVerbosity", "LAYER_NAMES_ONLY", "DETAILED")
 LayerInformationFormat = _enum("LayerInformationFormat", "ONELINE", "JSON")
 DeviceType = _enum("DeviceType", "GPU", "DLA")
+TensorIOMode = _enum("TensorIOMode", "NONE", "INPUT", "OUTPUT")
 
 
 class _Tensor:
@@ -177,14 +179,19 @@ class Builder:
     def build_serialized_network(self, network: _Network, config: _Config) -> bytes | None:
         quantized = any(node.op_type == "QuantizeLinear" for node in network.model.graph.node)
         half = any(tensor.data_type == onnx.TensorProto.FLOAT16 for tensor in network.model.graph.initializer)
-        spelling = f"{'typed' if network.typed else 'untyped'}-{'int8' if quantized else 'float'}"
+        scaled = any(
+            tensor.name.endswith("/scale") and tensor.data_type == onnx.TensorProto.FLOAT16
+            for tensor in network.model.graph.initializer
+        )
+        kind = "scaled" if scaled else "typed" if network.typed else "untyped"
+        spelling = f"{kind}-{'int8' if quantized else 'float'}"
         problem = ""
         if network.typed and config.flags & {"FP16", "INT8"}:
             problem = "precision flags cannot be used with strongly typed networks"
         elif not network.typed and quantized and "INT8" not in config.flags:
             problem = "Q/DQ layers need the INT8 flag"
-        elif not network.typed and half:
-            problem = "this spelling is for strongly typed networks"
+        elif not network.typed and half and "FP16" not in config.flags:
+            problem = "fp16 precision has been set, but fp16 is not configured in the builder"
         elif (
             any(dim == -1 for tensor in network.model.graph.input for dim in _Tensor(tensor).shape)
             and not config.profiles
@@ -204,6 +211,8 @@ class Builder:
             "dla": config.DLA_core if config.default_device_type == DeviceType.DLA else None,
             "cache": None if config.cache is None else config.cache.content.decode(),
             "layers": _layers(network.model.graph, spelling in IN_FLOAT),
+            "classes": network.model.graph.output[0].type.tensor_type.shape.dim[1].dim_value,
+            "image": list(_Tensor(network.model.graph.input[0]).shape),
         }
         return json.dumps(asked).encode()
 
@@ -251,6 +260,58 @@ class _Engine:
     def create_engine_inspector(self) -> "_Engine":
         return self
 
+    num_io_tensors = 2
+
+    def get_tensor_name(self, index: int) -> str:
+        return ("image", "logits")[index]
+
+    def get_tensor_mode(self, name: str) -> Any:
+        return TensorIOMode.INPUT if name == "image" else TensorIOMode.OUTPUT
+
+    def get_tensor_shape(self, name: str) -> tuple[int, ...]:
+        image = self._asked["image"]
+        return tuple(image) if name == "image" else (image[0], self._asked["classes"])
+
+    def create_execution_context(self) -> "_Context":
+        return _Context(self, [layer["Name"] for layer in self._asked["layers"]])
+
     def get_engine_information(self, form: Any) -> str:
         assert form == LayerInformationFormat.JSON
         return json.dumps({"Layers": self._asked["layers"], "Bindings": ["image", "logits"]})
+
+
+class IProfiler:
+    """Refuses to report, as the real one does, where a subclass has not called it."""
+
+    def __init__(self) -> None:
+        self._made = True
+
+    def report_layer_time(self, layer_name: str, ms: float) -> None:
+        raise NotImplementedError
+
+
+class _Context:
+    """Answers what lies in the output's memory, and reports a layer's time as its place in the network."""
+
+    profiler: IProfiler | None = None
+
+    def __init__(self, engine: _Engine, layers: list[str]) -> None:
+        self._engine, self._layers = engine, layers
+        self._shape: tuple[int, ...] = ()
+
+    def set_tensor_address(self, name: str, address: int) -> bool:
+        return address != 0
+
+    def set_input_shape(self, name: str, shape: tuple[int, ...]) -> bool:
+        self._shape = shape
+        return True
+
+    def get_tensor_shape(self, name: str) -> tuple[int, ...]:
+        return (self._shape[0], *self._engine.get_tensor_shape(name)[1:])
+
+    def execute_async_v3(self, stream: int) -> bool:
+        if self.profiler is not None:
+            assert self.profiler._made
+            for place, name in enumerate(self._layers):
+                self.profiler.report_layer_time(name, (place + 1) / 1000)
+        return True

@@ -1,6 +1,6 @@
 """Builds this bundle's engine with the TensorRT of this device. Python 3.8, NumPy and TensorRT alone.
 
-    python3 build.py [--precision int8|fp16|fp32] [--dla CORE]
+    python3 build.py [--precision int8|fp16|fp32] [--scales fp16|fp32] [--dla CORE]
 
 INT8 that cannot be built falls back to FP16, and says so on screen and in engine.json, where everything else that is
 known of the engine stands as well.
@@ -22,6 +22,26 @@ from checked import ENGINE, HERE, REFUSED, UNAVAILABLE, Stop, check_hash, read_m
 from cuda_driver import Gpu, find_gpu
 
 ENGINE_FILE = "model.engine"
+
+
+class Graph(NamedTuple):
+    """A file, whether its own types decide, and the builder flags that it takes where they do not."""
+
+    file: str
+    typed: bool
+    flags: tuple[str, ...] = ()
+
+
+FP16_SCALES = "model.int8.fp16-scales.onnx"
+GRAPHS = {
+    "fp32": (Graph("model.fp32.onnx", True), Graph("model.fp32.onnx", False)),
+    "fp16": (Graph("model.fp16.onnx", True), Graph("model.fp32.onnx", False, ("FP16",))),
+    "int8": (
+        Graph(FP16_SCALES, True),
+        Graph("model.int8.typed.onnx", True),
+        Graph("model.int8.onnx", False, ("INT8", "FP16")),
+    ),
+}
 
 
 class Attempt(NamedTuple):
@@ -59,43 +79,38 @@ def gpu_here() -> Gpu:
     return gpu
 
 
-def attempts(trt: Any, manifest: dict[str, Any], precision: str, dla: int | None) -> list[Attempt]:
+def attempts(
+    trt: Any, manifest: dict[str, Any], precision: str, dla: int | None, scales: str | None = None
+) -> list[Attempt]:
     """Ways to build a precision, the best first.
 
-    Strongly typed networks take their types from the graph. Where networks can be typed or not, the untyped spelling
-    comes second: what one refuses the other may build. FP16 is what INT8 falls back to; some INT8 graphs build on one
-    GPU and not on another (NVIDIA/TensorRT issue 4832).
+    Strongly typed networks take their types from the graph, of which INT8 has two spellings: scales of half precision,
+    which NVIDIA's own quantizer writes, come first, but for RTX float32 ones with Casts, as they were measured. Where
+    networks can be typed or not, the untyped spelling comes last: what one refuses another may build. FP16 is what INT8
+    falls back to; some INT8 graphs build on one GPU and not on another (NVIDIA/TensorRT issue 4832).
+
+    Args:
+        scales: ``fp16`` or ``fp32``, to build INT8 from graphs with such scales alone.
     """
     files = {entry["name"] for entry in manifest["files"]}
     dynamic = manifest["interface"]["batch"] is None
     batches = tuple(manifest["batches"]) if dynamic else None
-    spellings = []
-    if builder.is_typed(trt):
-        spellings.append((TYPED, True))
-    if not builder.is_typed(trt, wanted=False):
-        spellings.append((UNTYPED, False))
+    possible = {True: builder.is_typed(trt), False: not builder.is_typed(trt, wanted=False)}
+    last = FP16_SCALES if trt.__name__ == "tensorrt_rtx" else ""
     found = []
     for name in (precision, "fp16") if precision == "int8" else (precision,):
-        for spelling, typed in spellings:
-            file, flags = spelling[name]
-            if file in files:
-                found.append(Attempt(name, file, builder.Options(flags, typed, batches, (), b"", dla)))
+        for graph in sorted(GRAPHS[name], key=lambda graph: graph.file == last):
+            asked = name != "int8" or scales is None or (scales == "fp16") == (graph.file == FP16_SCALES)
+            if graph.file in files and possible[graph.typed] and asked:
+                options = builder.Options(graph.flags, graph.typed, batches, (), b"", dla)
+                found.append(Attempt(name, graph.file, options))
     if not found or found[0].precision != precision:
-        raise Stop(REFUSED, f"this bundle holds no {precision} graph; it has {', '.join(sorted(files))}")
+        kind = precision if scales is None else f"{precision} with {scales} scales"
+        has = ", ".join(sorted(files))
+        raise Stop(
+            REFUSED, f"this bundle holds no graph that {trt.__name__} {trt.__version__} takes as {kind}; it has {has}"
+        )
     return found
-
-
-# The graph of each precision and the builder flags that it takes.
-TYPED: dict[str, tuple[str, tuple[str, ...]]] = {
-    "fp32": ("model.fp32.onnx", ()),
-    "fp16": ("model.fp16.onnx", ()),
-    "int8": ("model.int8.typed.onnx", ()),
-}
-UNTYPED: dict[str, tuple[str, tuple[str, ...]]] = {
-    "fp32": ("model.fp32.onnx", ()),
-    "fp16": ("model.fp32.onnx", ("FP16",)),
-    "int8": ("model.int8.onnx", ("INT8", "FP16")),
-}
 
 
 class Success(NamedTuple):
@@ -108,7 +123,13 @@ class Success(NamedTuple):
 
 
 def build(
-    folder: Path, trt: Any, gpu: Gpu, manifest: dict[str, Any], precision: str, dla: int | None
+    folder: Path,
+    trt: Any,
+    gpu: Gpu,
+    manifest: dict[str, Any],
+    precision: str,
+    dla: int | None,
+    scales: str | None = None,
 ) -> dict[str, Any]:
     """Builds what was asked for as well as this TensorRT can, and writes the engine and what is known of it.
 
@@ -123,7 +144,7 @@ def build(
     planned = set(manifest["int8_layers"])
     refused: list[str] = []
     best: Success | None = None
-    for attempt in attempts(trt, manifest, precision, dla):
+    for attempt in attempts(trt, manifest, precision, dla, scales):
         if best is not None and (best.lost == 0 or attempt.precision != precision):
             break
         content = check_hash(folder / attempt.file, hashes[attempt.file])
@@ -198,11 +219,13 @@ def main() -> None:
     """The command line."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--precision", choices=("fp32", "fp16", "int8"), help="the bundle's own unless told")
+    parser.add_argument("--scales", choices=("fp16", "fp32"), help="of INT8's quantizers; what works best unless told")
     parser.add_argument("--dla", type=int, metavar="CORE", help="a deep-learning accelerator, where TensorRT has it")
     arguments = parser.parse_args()
     manifest = read_manifest(HERE)
     trt, gpu = import_tensorrt(), gpu_here()
-    found = build(HERE, trt, gpu, manifest, arguments.precision or manifest["precision"], arguments.dla)
+    precision = arguments.precision or manifest["precision"]
+    found = build(HERE, trt, gpu, manifest, precision, arguments.dla, arguments.scales)
     planned = set(manifest["int8_layers"])
     int8 = {node for kernel in found["kernels"] if kernel["precision"] == "int8" for node in kernel["nodes"]} & planned
     size = f"{found['size_bytes'] / 1e6:.1f} MB"

@@ -32,6 +32,7 @@ class Runner:
         if self.engine is None:
             raise RuntimeError("TensorRT refuses the engine; it is for another version or GPU")
         self._context = self.engine.create_execution_context()
+        self._profiler: Any = None
         names = [self.engine.get_tensor_name(index) for index in range(self.engine.num_io_tensors)]
         inputs = [name for name in names if self.engine.get_tensor_mode(name) == trt.TensorIOMode.INPUT]
         (self.input,) = inputs
@@ -68,6 +69,11 @@ class Runner:
         self._cuda.synchronize(self.stream)
         raw = ctypes.string_at(self._host[self.output].value or 0, size)
         return np.frombuffer(raw, np.float32).reshape(shape).copy()
+
+    def profile(self, profiler: Any) -> None:
+        """Has TensorRT report the time of every layer, from now on; runs wait for it, and take longer."""
+        self._profiler = profiler  # that the context does not keep alive
+        self._context.profiler = profiler
 
     def captured(self) -> ctypes.c_void_p:
         """The engine's kernels as one CUDA graph; a run outside of it must have come before."""

@@ -9,12 +9,12 @@ from __future__ import annotations
 import json
 import math
 import re
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, Sequence
 
 # Kernels that contract with a weight have one of these in their type, such as correlation, runtime_fusion,
 # CaskConvolution or MatrixMultiply; all others compute element by element.
 CONTRACTIONS = ("conv", "correlation", "fusion", "gemm", "matri")
-REFORMAT = "Reformat"
+REFORMAT, UNLISTED, UNKNOWN = "Reformat", "Unlisted", "unknown"
 PRECISIONS = {"Int8": "int8", "Half": "fp16", "Float": "fp32", "BFloat16": "bf16"}
 SIZES = {"Int8": 1, "UInt8": 1, "Bool": 1, "Half": 2, "BFloat16": 2, "Float": 4, "Int32": 4, "Int64": 8}
 
@@ -54,15 +54,18 @@ class Kernel(NamedTuple):
         nodes: of the graph, that it stands for; a contraction's own bias and activation come after it.
         precision: that it contracts or computes in.
         bytes: of activations that it reads and writes.
+        name: that TensorRT calls it, in its profiler as well.
     """
 
     kind: str
     nodes: tuple[str, ...]
     precision: str
     bytes: int
+    name: str = ""
 
 
 class _Listed(NamedTuple):
+    name: str
     kind: str
     inputs: list[Tensor]
     constants: list[Tensor]
@@ -84,7 +87,8 @@ def from_log(text: str, operators: dict[str, str]) -> tuple[Kernel, ...]:
                 [_tensor(found) for found in TENSOR.finditer(match[part])]
                 for part in ("inputs", "constants", "outputs")
             )
-            listed.append(_Listed(match["kind"], inputs, constants, outputs, NODE.findall(match["metadata"])))
+            nodes = NODE.findall(match["metadata"])
+            listed.append(_Listed(match["name"], match["kind"], inputs, constants, outputs, nodes))
     return _kernels(listed, operators)
 
 
@@ -99,8 +103,21 @@ def from_inspector(text: str, operators: dict[str, str]) -> tuple[Kernel, ...]:
                 constants = [Tensor((1,), _weight_type(layer))]
             # Before 8.6 there is no metadata, but a fused kernel is called by the nodes that it stands for.
             nodes = NODE.findall(layer.get("Metadata", "")) or NAMES.split(layer.get("Name", ""))
-            listed.append(_Listed(layer.get("LayerType", ""), inputs, constants, outputs, nodes))
+            name, kind = layer.get("Name", ""), layer.get("LayerType", "")
+            listed.append(_Listed(name, kind, inputs, constants, outputs, nodes))
     return _kernels(listed, operators)
+
+
+def kernel_called(name: str, kernels: Sequence[Kernel]) -> Kernel:
+    """The kernel that a profiler calls by this name.
+
+    By name, as NVIDIA's engine explorer joins the two, else by a node that is part of the name. What cannot be found is
+    a kernel of no node.
+    """
+    parts = set(NAMES.split(name))
+    by_name = [kernel for kernel in kernels if kernel.name == name]
+    by_node = [kernel for kernel in kernels if parts & set(kernel.nodes)]
+    return (by_name + by_node + [Kernel(UNLISTED, (), UNKNOWN, 0, name)])[0]
 
 
 def _kernels(listed: list[_Listed], operators: dict[str, str]) -> tuple[Kernel, ...]:
@@ -120,7 +137,7 @@ def _kernels(listed: list[_Listed], operators: dict[str, str]) -> tuple[Kernel, 
             and home.get(node, index) == index
         ]
         moved = sum(tensor.bytes for tensor in row.inputs + row.outputs)
-        kernels.append(Kernel(row.kind if nodes else REFORMAT, tuple(nodes), _precision(row), moved))
+        kernels.append(Kernel(row.kind if nodes else REFORMAT, tuple(nodes), _precision(row), moved, row.name))
     return tuple(kernels)
 
 
@@ -137,7 +154,7 @@ def _precision(row: _Listed) -> str:
     floats = [kind for kind in read + weights if kind in ("Half", "BFloat16", "Float")]
     narrow = [kind for kind in floats if kind != "Float"]
     if _contracts(row):
-        return PRECISIONS.get((read or floats or [""])[0], "unknown")
+        return PRECISIONS.get((read or floats or [""])[0], UNKNOWN)
     return PRECISIONS[(narrow or floats or ["Float"])[0]]
 
 

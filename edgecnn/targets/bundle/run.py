@@ -4,13 +4,15 @@
 
 Nothing is deserialized before its hash, its TensorRT and its GPU are those of engine.json. Times are of a CUDA graph,
 with the image already on the GPU: between CUDA events, and by the clock of the host. Energy is read from a Jetson's own
-rails.
+rails. Times of layers are TensorRT's own, of runs after these, without a graph.
 """
 
 from __future__ import annotations
 
 import argparse
 import json
+import os
+import platform
 import sys
 import time
 from pathlib import Path
@@ -20,8 +22,10 @@ import numpy as np
 from build import gpu_here, import_tensorrt
 from builder import logger
 from checked import FAILED, HERE, UNAVAILABLE, Stop, read_engine, read_manifest, run_script
-from cuda_driver import Cuda, CudaError
+from cuda_driver import Cuda, CudaError, Gpu
 from engine import Runner
+from layer_times import RUNS, layer_times, middle_mean
+from layers import Kernel, kernel_called
 from rails import Meter, find_rails, total
 
 RESULT = "result.json"
@@ -141,7 +145,36 @@ def benchmark(cuda: Any, runner: Any, image: Any, seconds: float, rails: list[An
         "variation": variation,
         "power": power,
         "notes": notes,
+        "calls_ms": [round(ms, 5) for ms in gpu_ms],
     }
+
+
+def machine(gpu: Gpu, root: Path = Path("/")) -> dict[str, Any]:
+    """Facts of this machine, in the words of edgecnn's own benchmarks."""
+    board = root / "proc/device-tree/model"
+    facts = {
+        "cpu": {"model": platform.machine(), "cores": os.cpu_count() or 0},
+        "gpu": gpu._asdict(),
+        "kernel": f"{platform.system()} {platform.release()}",
+        "python": platform.python_version(),
+    }
+    return dict(facts, board=board.read_text().strip("\0\n")) if board.exists() else facts
+
+
+def layer_rows(spent: dict[str, list[float]], kernels: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """A row per layer, in the order that they ran in, with the nodes of the graph that it stands for.
+
+    Args:
+        spent: milliseconds of every run, by TensorRT's name of the layer.
+        kernels: of ``engine.json``.
+    """
+    known = [Kernel(**dict(kernel, nodes=tuple(kernel["nodes"]))) for kernel in kernels]
+    rows = []
+    for name, runs_ms in spent.items():
+        kernel = kernel_called(name, known)
+        row = {"name": name, "nodes": kernel.nodes, "kind": kernel.kind, "precision": kernel.precision}
+        rows.append(dict(row, ms=middle_mean(runs_ms)))
+    return rows
 
 
 def main() -> None:
@@ -161,6 +194,7 @@ def main() -> None:
         found = parity(want, answers(runner, inputs, batch), described["precision"], manifest["gate"])
         image = np.ascontiguousarray(np.repeat(inputs[:1], batch, axis=0), np.float32)
         timed = benchmark(cuda, runner, image, arguments.seconds, find_rails(Path("/sys")))
+        spent = layer_times(trt, runner, [image] * RUNS)
     except (CudaError, RuntimeError) as error:
         raise Stop(UNAVAILABLE, f"the engine did not run: {error}") from error
     result = {
@@ -170,6 +204,8 @@ def main() -> None:
         "parity": found,
         "largest_logit": float(np.abs(want).max()),
         "latency": timed,
+        "layers": layer_rows(spent, described["kernels"]),
+        "machine": machine(gpu),
     }
     (HERE / RESULT).write_text(json.dumps(result, indent=1, sort_keys=True) + "\n", "utf-8")
     print(f"{described['precision']} on {gpu.name}: {timed['gpu_ms']['p50']:.3f} ms p50 on the GPU, batch {batch}")

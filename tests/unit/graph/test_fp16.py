@@ -17,7 +17,9 @@ from edgecnn.parity import compare
 from edgecnn.quant.lower.profiles import TENSORRT
 from edgecnn.quant.lower.qdq import lower
 from edgecnn.quant.lower.shift import absorb_zero_points
+from edgecnn.quant.pixels import SHIFTED, on_pixel_grid
 from edgecnn.quant.table import QuantizerTable
+from edgecnn.recipe import Preprocess
 
 MODELS = ["mobilenetv2", "mobilenetv3_small", "efficientnet_b0"]
 TinyGraph = Callable[..., Graph]
@@ -88,6 +90,16 @@ def test_answers_stay_within_half_precision_at_every_level_of_optimization(tiny_
     want = run(graph, images)
     for optimize in (False, True):
         assert compare(want, run(fp16_arithmetic(graph), images, optimize)).sqnr_db > 30
+
+
+@pytest.mark.parametrize("fp16_scales", [False, True])
+def test_a_float_layer_may_read_a_shifted_image(tiny_graph: TinyGraph, fp16_scales: bool) -> None:
+    """As where the ladder leaves the first layer in float, whose image lies on the grid of its pixels."""
+    half = (0.5, 0.5, 0.5)
+    graph, found = on_pixel_grid(tiny_graph(), Preprocess(32, 32, 1.0, "bilinear", half, half))
+    assert list(found) == [SHIFTED]
+    images = np.random.default_rng(0).normal(0, 1, (4, 3, 32, 32)).astype(np.float32)
+    assert compare(run(graph, images), run(fp16_arithmetic(graph, fp16_scales), images)).sqnr_db > 30
 
 
 @pytest.mark.parametrize("convert", [fp16_weights, fp16_arithmetic])

@@ -12,6 +12,7 @@ from edgecnn.errors import BuildError
 from edgecnn.graph.fp16 import fp16_arithmetic
 from edgecnn.graph.graph import Graph, with_batch
 from edgecnn.graph.lint import lint_tensorrt
+from edgecnn.quant.lower.half import with_fp16_scales
 from edgecnn.quant.lower.profiles import ONNXRUNTIME, TENSORRT
 from edgecnn.quant.lower.qdq import lower
 from edgecnn.quant.lower.shift import absorb_zero_points
@@ -100,6 +101,10 @@ def newer_file(model: onnx.ModelProto) -> None:
     model.ir_version = 99
 
 
+def half_scale_before_its_opset(model: onnx.ModelProto) -> None:
+    replace(model, "image/scale", value(model, "image/scale").astype(np.float16))
+
+
 def float64_input(model: onnx.ModelProto) -> None:
     model.graph.input[0].type.tensor_type.elem_type = TensorProto.DOUBLE
 
@@ -124,6 +129,8 @@ BAD: dict[Callable[[onnx.ModelProto], None], str] = {
     int32_bias: "node 'dequantized' (DequantizeLinear): an int32 bias, expected a float one",
     newer_opset: "opset [99], expected one of 13 to 24",
     newer_file: "IR version 99, expected 7 to 12",
+    half_scale_before_its_opset: "node 'image/QuantizeLinear' (QuantizeLinear): a float16 scale, which takes opset 19,"
+    " not 17",
     float64_input: "input 'image' is double, expected float32 or float16",
     float64_weight: "tensor 'features.0.0.bias' is float64, expected float32 or float16",
 }
@@ -156,5 +163,5 @@ def test_another_runtimes_spelling_is_refused(tiny_graph: TinyGraph, tiny_table:
 @pytest.mark.parametrize("name", ["mobilenetv2", "mobilenetv3_large", "efficientnet_b0", "efficientnet_lite0"])
 def test_every_family_passes(tiny_graph: TinyGraph, tiny_table: TinyTable, name: str) -> None:
     lowered = absorb_zero_points(lower(tiny_graph(name), tiny_table(name, symmetric=True), TENSORRT))
-    for graph in (tiny_graph(name), lowered, fp16_arithmetic(lowered)):
+    for graph in (tiny_graph(name), lowered, fp16_arithmetic(lowered), with_fp16_scales(lowered)):
         lint_tensorrt(graph, profile=False)

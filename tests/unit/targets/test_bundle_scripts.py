@@ -17,13 +17,17 @@ from typing import Any
 import numpy as np
 import pytest
 
+from edgecnn.bench.device import device_run
 from edgecnn.pipeline import Exported
 from edgecnn.targets.tensorrt_bundle import FOLDER, SCRIPTS
+from tests.stand_ins.cuda import Cuda
 
 STAND_INS = Path(__file__).parents[2] / "stand_ins"
 VERSIONS = ["8.6", "10.3", "11.4"]
 PYTHON = sorted(path.name for path in SCRIPTS.glob("*.py") if path.name != "__init__.py")
-MODULES = ("build", "builder", "checked", "cuda_driver", "engine", "layers", "rails", "run", "tensorrt")
+MODULES = (
+    "build", "builder", "checked", "cuda_driver", "engine", "layer_times", "layers", "rails", "run", "tensorrt"
+)  # fmt: skip
 
 
 @pytest.fixture(scope="module")
@@ -64,7 +68,7 @@ def built(load: Callable[..., ModuleType], folder: Path, version: str, refuses: 
     script = load("build", version, refuses)
     gpu = importlib.import_module("cuda_driver").Gpu("Stand-in", "SM87", "12.6")
     trt = importlib.import_module("tensorrt")
-    found = script.build(folder, trt, gpu, manifest, how.get("precision", "int8"), how.get("dla"))
+    found = script.build(folder, trt, gpu, manifest, how.get("precision", "int8"), how.get("dla"), how.get("scales"))
     assert json.loads((folder / "engine.json").read_text()) == json.loads(json.dumps(found))
     return found, json.loads((folder / "model.engine").read_text())
 
@@ -101,8 +105,8 @@ def test_scripts_import_the_standard_library_numpy_and_one_another_alone(name: s
 
 SPELLINGS = {
     "8.6": ("untyped-int8", "model.int8.onnx", ["FP16", "INT8"]),
-    "10.3": ("typed-int8", "model.int8.typed.onnx", []),
-    "11.4": ("typed-int8", "model.int8.typed.onnx", []),
+    "10.3": ("scaled-int8", "model.int8.fp16-scales.onnx", []),
+    "11.4": ("scaled-int8", "model.int8.fp16-scales.onnx", []),
 }
 
 
@@ -142,40 +146,80 @@ def test_float_precisions_are_types_or_flags(
     assert asked["half"] == (precision == "fp16" and not untyped)
 
 
-def test_the_other_spelling_is_tried_before_another_precision(load: Callable[..., ModuleType], bundle: Path) -> None:
-    found, asked = built(load, bundle, "10.3", "typed-int8")
+def test_other_spellings_are_tried_before_another_precision(load: Callable[..., ModuleType], bundle: Path) -> None:
+    found, asked = built(load, bundle, "10.3", "scaled-int8")
+    assert (found["precision"], asked["spelling"], asked["flags"]) == ("int8", "typed-int8", [])
+    assert found["refused"] == ["int8 from model.int8.fp16-scales.onnx: no implementation for a node"]
+    found, asked = built(load, bundle, "10.3", "scaled-int8 typed-int8")
     assert (found["precision"], asked["spelling"], asked["flags"]) == ("int8", "untyped-int8", ["FP16", "INT8"])
-    assert found["refused"] == ["int8 from model.int8.typed.onnx: no implementation for a node"]
+    assert found["refused"][1] == "int8 from model.int8.typed.onnx: no implementation for a node"
+
+
+@pytest.mark.parametrize(
+    ("scales", "refuses", "spelling"),
+    [
+        ("fp16", "", "scaled-int8"),
+        ("fp32", "", "typed-int8"),
+        ("fp32", "typed-int8", "untyped-int8"),
+        ("fp16", "scaled-int8", "typed-float"),
+    ],
+)
+def test_a_user_may_say_which_scales(
+    load: Callable[..., ModuleType], bundle: Path, scales: str, refuses: str, spelling: str
+) -> None:
+    found, asked = built(load, bundle, "10.3", refuses, scales=scales)
+    assert asked["spelling"] == spelling
+    assert found["precision"] == ("fp16" if spelling == "typed-float" else "int8")
+
+
+def test_scales_of_half_precision_are_not_for_eight(load: Callable[..., ModuleType], bundle: Path) -> None:
+    with pytest.raises(
+        Exception, match=r"no graph that tensorrt 8\.6\.2 takes as int8 with fp16 scales; it has "
+    ) as caught:
+        built(load, bundle, "8.6", scales="fp16")
+    assert getattr(caught.value, "code", None) == 5
+
+
+def test_rtx_gets_casts_first(load: Callable[..., ModuleType], bundle: Path) -> None:
+    """Which it was measured with."""
+    script, manifest = load("build"), json.loads((bundle / "manifest.json").read_text())
+    tried = [
+        attempt.file for attempt in script.attempts(importlib.import_module("tensorrt_rtx"), manifest, "int8", None)
+    ]
+    assert tried == ["model.int8.typed.onnx", "model.int8.fp16-scales.onnx", "model.fp16.onnx"]
 
 
 def test_a_spelling_whose_layers_are_float_is_no_int8(
     load: Callable[..., ModuleType], bundle: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     count = len(json.loads((bundle / "manifest.json").read_text())["int8_layers"])
-    monkeypatch.setenv("STAND_IN_FLOAT", "typed-int8")
+    monkeypatch.setenv("STAND_IN_FLOAT", "scaled-int8 typed-int8")
     found, asked = built(load, bundle, "10.3")
     assert (found["precision"], asked["spelling"]) == ("int8", "untyped-int8")
-    assert found["refused"] == [f"int8 from model.int8.typed.onnx: 0 of {count} quantized layers run in int8"]
-    monkeypatch.setenv("STAND_IN_FLOAT", "typed-int8 untyped-int8")
+    assert found["refused"] == [
+        f"int8 from model.int8.{kind}.onnx: 0 of {count} quantized layers run in int8"
+        for kind in ("fp16-scales", "typed")
+    ]
+    monkeypatch.setenv("STAND_IN_FLOAT", "scaled-int8 typed-int8 untyped-int8")
     found, asked = built(load, bundle, "10.3")
-    assert (found["precision"], asked["spelling"], len(found["refused"])) == ("fp16", "typed-float", 2)
+    assert (found["precision"], asked["spelling"], len(found["refused"])) == ("fp16", "typed-float", 3)
 
 
 @pytest.mark.parametrize("version", VERSIONS)
 def test_int8_falls_back_to_fp16_loudly(
     load: Callable[..., ModuleType], bundle: Path, capsys: pytest.CaptureFixture[str], version: str
 ) -> None:
-    found, asked = built(load, bundle, version, "typed-int8 untyped-int8")
+    found, asked = built(load, bundle, version, "scaled-int8 typed-int8 untyped-int8")
     assert (found["asked"], found["precision"]) == ("int8", "fp16")
     assert asked["half"] or asked["flags"] == ["FP16"]
-    assert len(found["refused"]) == (2 if version == "10.3" else 1)
+    assert len(found["refused"]) == {"8.6": 1, "10.3": 3, "11.4": 2}[version]
     assert "refused: int8 from model.int8" in capsys.readouterr().err
 
 
 def test_when_everything_is_refused_nothing_is_left(load: Callable[..., ModuleType], bundle: Path) -> None:
-    refuses = "typed-int8 untyped-int8 typed-float untyped-float"
+    refuses = "scaled-int8 typed-int8 untyped-int8 typed-float untyped-float"
     script = load("build", "10.3", refuses)
-    with pytest.raises(Exception, match=r"tensorrt 10\.3\.0 built none of 4: fp16 from model\.fp32\.onnx: ") as caught:
+    with pytest.raises(Exception, match=r"tensorrt 10\.3\.0 built none of 5: fp16 from model\.fp32\.onnx: ") as caught:
         built(load, bundle, "10.3", refuses)
     assert getattr(caught.value, "code", None) == 5
     assert script is not None
@@ -356,6 +400,68 @@ def test_the_archive_repeats_its_bytes_and_lists_every_file(exported: Exported, 
     assert {info.date_time for info in zipfile.ZipFile(exported.artifact.files["bundle.zip"]).infolist()} == {
         (1980, 1, 1, 0, 0, 0)
     }
+
+
+@pytest.mark.parametrize("version", VERSIONS)
+def test_run_writes_where_the_time_goes(
+    load: Callable[..., ModuleType], exported: Exported, bundle: Path, version: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """All of ``run.py``, by stand-ins for TensorRT, which answers zeros as random weights nearly do, and for CUDA."""
+    found, _ = built(load, bundle, version)
+    run, gpu = load("run", version), importlib.import_module("cuda_driver").Gpu("Stand-in", "SM87", "12.6")
+    cuda = Cuda()
+    for name, value in (("gpu_here", lambda: gpu), ("Cuda", lambda: cuda), ("HERE", bundle)):
+        monkeypatch.setattr(run, name, value)
+    monkeypatch.setattr(sys, "argv", ["run.py", "--seconds", "0.01"])
+    run.main()
+    result = json.loads((bundle / "result.json").read_text())
+    assert result["latency"]["cuda_graph"]
+    layers = result["layers"]
+    kernels = found["kernels"]
+    assert [row["name"] for row in layers] == [kernel["name"] for kernel in kernels]
+    assert [row["nodes"] for row in layers] == [list(kernel["nodes"]) for kernel in kernels]
+    assert [row["precision"] for row in layers] == [kernel["precision"] for kernel in kernels]
+    assert [row["ms"] for row in layers] == pytest.approx([(place + 1) / 1000 for place in range(len(layers))])
+    (row,) = device_run(exported.artifact.folder, bundle / "result.json").rows
+    assert row.times is not None
+    assert row.times.n == result["latency"]["gpu_ms"]["n"] >= 10
+    assert [layer.ms for layer in row.layers] == [round(layer["ms"], 5) for layer in layers]
+
+
+def test_times_of_layers_are_of_the_middle_half_and_leave_the_first_run_out(load: Callable[..., ModuleType]) -> None:
+    times, trt = load("layer_times"), load("tensorrt")
+
+    class Runner:
+        runs = 0
+        profiler: Any = None
+
+        def profile(self, profiler: Any) -> None:
+            self.profiler = profiler
+
+        def run(self, image: int) -> None:
+            self.runs += 1
+            if self.profiler is not None:
+                for name, ms in (("a", image), ("b", 1), ("a", image)):  # a layer may be told of in parts
+                    self.profiler.report_layer_time(name, ms)
+
+    runner = Runner()
+    found = times.layer_times(trt, runner, [1, 2, 3, 1000])
+    assert runner.runs == 5
+    assert found == {"a": [2, 4, 6, 2000], "b": [1, 1, 1, 1]}
+    assert list(found) == ["a", "b"]
+    assert times.middle_mean(found["a"]) == 5
+
+
+def test_a_layer_is_found_by_its_name_or_by_a_node_in_it(load: Callable[..., ModuleType]) -> None:
+    layers = load("layers")
+    known = (
+        layers.Kernel("CaskConvolution", ("a/Conv", "a/Relu"), "int8", 8, "a/Conv + a/Relu"),
+        layers.Kernel("Reformat", (), "fp16", 8, "Reformatting CopyNode"),
+        layers.Kernel("PointWise", ("b/Relu",), "fp16", 8, "PWN(b/Relu)"),
+    )
+    for name, found in (("a/Conv + a/Relu", 0), ("Reformatting CopyNode", 1), ("b/Relu || c/Conv", 2)):
+        assert layers.kernel_called(name, known) is known[found]
+    assert layers.kernel_called("unheard of", known) == ("Unlisted", (), "unknown", 0, "unheard of")
 
 
 def test_parity_holds_engines_to_edgecnns_own_bounds(load: Callable[..., ModuleType]) -> None:

@@ -12,6 +12,7 @@ from edgecnn.errors import BuildError
 from edgecnn.graph.fp16 import fp16_arithmetic
 from edgecnn.graph.graph import Graph, with_batch
 from edgecnn.graph.macs import activation_sizes, layer_macs
+from edgecnn.quant.lower.half import with_fp16_scales
 from edgecnn.quant.lower.profiles import TENSORRT
 from edgecnn.quant.lower.qdq import lower
 from edgecnn.quant.lower.shift import absorb_zero_points
@@ -72,6 +73,16 @@ def test_every_family_builds_and_each_layer_runs_as_planned(
     assert executed(built, macs) == {node: INT8 if node in planned else floats for node in macs}
     assert bool(planned) == (precision == "int8")
     assert described(built).architectures == (() if architecture == "portable" else (architecture.upper(),))
+
+
+def test_scales_of_half_precision_become_the_very_same_kernels(tiny_graph: TinyGraph, tiny_table: TinyTable) -> None:
+    """RTX takes both spellings of INT8 with float layers in half precision; only the names of Casts differ."""
+    graph, table = tiny_graph(), tiny_table(symmetric=True)
+    lowered = absorb_zero_points(lower(graph, table, TENSORRT))
+    casts, scales = rtx().build(fp16_arithmetic(lowered)), rtx().build(with_fp16_scales(lowered))
+    assert described(casts).cost("int8") == described(scales).cost("int8")
+    assert executed(casts, layer_macs(graph)) == executed(scales, layer_macs(graph))
+    assert INT8 in executed(scales, layer_macs(graph)).values()
 
 
 def test_turing_has_no_int8_kernels_and_that_is_found(tiny_graph: TinyGraph, tiny_table: TinyTable) -> None:

@@ -4,7 +4,7 @@ import importlib
 import importlib.util
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -12,12 +12,19 @@ from typing import Any
 import numpy as np
 import pytest
 import tensorrt_rtx
+from onnx import TensorProto
 
+from edgecnn import pipeline
+from edgecnn.data.sets import load_set
 from edgecnn.errors import UnavailableError
-from edgecnn.targets import tensorrt_flavours, tensorrt_session
+from edgecnn.graph.graph import Graph
+from edgecnn.progress import Progress
+from edgecnn.quant.table import QuantizerTable
+from edgecnn.request import ExportRequest, plan
+from edgecnn.targets import tensorrt, tensorrt_flavours, tensorrt_session
 from edgecnn.targets.base import Interface, Options, StaticCost
 from edgecnn.targets.bundle.cuda_driver import Gpu, find_gpu
-from edgecnn.targets.tensorrt import advice
+from edgecnn.targets.tensorrt import TensorRtTarget, advice
 from edgecnn.targets.tensorrt_bundle import SCRIPTS
 from edgecnn.targets.tensorrt_flavours import choose
 from edgecnn.targets.tensorrt_session import Description, TensorRtSession
@@ -36,6 +43,16 @@ def on(monkeypatch: pytest.MonkeyPatch, gpu: Gpu | None) -> None:
     found = (gpu, "" if gpu else "there is no NVIDIA driver (libcuda.so.1)")
     for module in (tensorrt_flavours, tensorrt_session):
         monkeypatch.setattr(module, "find_gpu", lambda: found)
+
+
+@pytest.fixture
+def stand_in(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """A stand-in for TensorRT 10.3 is installed."""
+    monkeypatch.setenv("STAND_IN", "10.3")
+    monkeypatch.syspath_prepend(str(Path(__file__).parents[2] / "stand_ins"))
+    sys.modules.pop("tensorrt", None)
+    yield
+    sys.modules.pop("tensorrt", None)
 
 
 @pytest.mark.parametrize(
@@ -73,17 +90,18 @@ def test_auto_takes_rtx_without_a_gpu_and_says_why(monkeypatch: pytest.MonkeyPat
     assert flavour.why == "TensorRT itself needs its package and its GPU: there is no NVIDIA driver (libcuda.so.1)"
 
 
-def test_auto_takes_tensorrt_with_its_package_and_its_gpu(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_auto_takes_tensorrt_with_its_package_and_its_gpu(
+    monkeypatch: pytest.MonkeyPatch, request: pytest.FixtureRequest
+) -> None:
     on(monkeypatch, ADA)
     flavour, _ = choose(Options())
     assert (flavour.name, flavour.why) == (
         "tensorrt-rtx",
         "TensorRT itself needs its package and its GPU: its package is not installed",
     )
-    installed = importlib.util.find_spec
-    monkeypatch.setattr(importlib.util, "find_spec", lambda name: installed("json" if name == "tensorrt" else name))
+    request.getfixturevalue("stand_in")
     flavour, _ = choose(Options())
-    assert (flavour.name, flavour.architecture) == ("tensorrt", "SM89")
+    assert (flavour.name, flavour.version, flavour.architecture) == ("tensorrt", "10.3.0", "SM89")
     assert flavour.why == "its package and NVIDIA GeForce RTX 4070 are here"
     assert choose(Options("tensorrt-rtx", ("sm86",)))[1] == ("SM86",)
 
@@ -99,6 +117,38 @@ def test_a_folder_of_that_name_is_no_package(monkeypatch: pytest.MonkeyPatch, tm
 def test_a_machine_without_a_driver_is_told_so() -> None:
     gpu, why = find_gpu()
     assert (gpu is None) == bool(why)
+
+
+def test_tensorrt_itself_gets_scales_of_half_precision_unless_told(
+    monkeypatch: pytest.MonkeyPatch, request: pytest.FixtureRequest
+) -> None:
+    on(monkeypatch, ADA)
+    target = TensorRtTarget()
+    assert target.configured(Options("tensorrt-rtx")).settings["int8_scales"] == "fp32"
+    assert target.configured(Options("tensorrt-rtx", fp16_scales=True)).settings["int8_scales"] == "fp16"
+    request.getfixturevalue("stand_in")
+    assert target.configured(Options()).settings["int8_scales"] == "fp16"
+    assert target.configured(Options(fp16_scales=False)).settings["int8_scales"] == "fp32"
+
+
+def test_what_is_timed_for_the_ladder_is_what_is_built(
+    monkeypatch: pytest.MonkeyPatch, tiny_graph: Callable[..., Graph], tiny_table: Callable[..., QuantizerTable]
+) -> None:
+    """Float layers in half precision; timed in float32 they would never seem to cost too much."""
+    on(monkeypatch, ADA)
+    monkeypatch.setattr(tensorrt, "find_gpu", lambda: (ADA, ""))
+    request = ExportRequest("mobilenetv3_small", "tensorrt", "int8", "random", effort="best", flavour="tensorrt-rtx")
+    planned = plan(request)
+    calibration = load_set("fashion-mnist-512", [str(index) for index in range(10)])
+    finished: list[Any] = []
+    monkeypatch.setattr(pipeline, "table_timer", lambda *arguments: finished.append(arguments[-1]))
+    monkeypatch.setattr("edgecnn.quant.ladder.climb", lambda *arguments: None)
+    graph = tiny_graph()
+    pipeline._climbed(graph, calibration, planned, INTERFACE, Progress())
+    (finish,) = finished
+    timed = finish(graph, tiny_table(symmetric=True))
+    floats = [tensor for tensor in timed.model.graph.initializer if tensor.name == "classifier.3.weight"]
+    assert [tensor.data_type for tensor in floats] == [TensorProto.FLOAT16]
 
 
 @pytest.mark.parametrize(

@@ -8,6 +8,8 @@ from typing import Any
 import pytest
 
 from edgecnn.artifact import Artifact
+from edgecnn.bench.device import device_run
+from edgecnn.bench.record import Energy, read_run
 from edgecnn.errors import InputError, IntegrityError
 from edgecnn.pipeline import Exported
 from edgecnn.verify.device import _bundle_sha256, read_result
@@ -27,7 +29,7 @@ def result(artifact: Artifact) -> dict[str, Any]:
     """What ``run.py`` writes, had it run on an Orin; its numbers are made up."""
     int8 = set(artifact.int8_layers)
     kernels = [
-        {"kind": "CaskConvolution", "nodes": [name], "precision": "int8" if name in int8 else "fp16", "bytes": 64}
+        {"name": name, "kind": "CaskConvolution", "nodes": [name], "precision": "int8" if name in int8 else "fp16"}
         for name in artifact.layer_macs
     ]
     return {
@@ -35,7 +37,7 @@ def result(artifact: Artifact) -> dict[str, Any]:
         "bundle": {"sha256": _bundle_sha256(artifact), "model": {"name": "mobilenetv3_small"}, "edgecnn": "0.1.0"},
         "engine": {
             "asked": "int8", "precision": "int8", "refused": [], "module": "tensorrt", "version": "10.3.0",
-            "gpu": "Orin", "architecture": "SM87", "kernels": kernels,
+            "gpu": "Orin", "architecture": "SM87", "size_bytes": 3_000_000, "kernels": kernels,
         },
         "parity": {
             "n": 16, "max_abs": 0.1, "cosine": 0.999, "sqnr_db": 28.0, "agreement": 1.0, "kl": 0.01, "reasons": [],
@@ -43,9 +45,15 @@ def result(artifact: Artifact) -> dict[str, Any]:
         "largest_logit": 3.0,
         "latency": {
             "batch": 1, "cuda_graph": True, "gpu_ms": TIMES, "host_ms": TIMES, "variation": 0.01, "notes": [],
+            "calls_ms": [0.5, 0.4, 0.6, 0.5] * 100,
             "power": {
                 "rails_w": {"VDD_IN": 7.6}, "total_w": 7.6, "samples": 200, "joules_per_inference": 0.004,
             },
+        },
+        "layers": [kernel | {"ms": 0.01} for kernel in kernels],
+        "machine": {
+            "cpu": {"model": "aarch64", "cores": 6}, "gpu": {"name": "Orin", "architecture": "SM87", "driver": "12.6"},
+            "board": "Jetson Orin NX", "kernel": "Linux 5.15", "python": "3.10.12",
         },
     }  # fmt: skip
 
@@ -141,3 +149,57 @@ def test_verify_reports_it_and_leaves_the_artifact_alone(
     assert (artifact.folder / "manifest.json").read_bytes() == before
     answer = command("verify", artifact.folder, "--result", write(result), "--max-drop", "3")
     assert (answer.code, answer.out) == (2, "")
+
+
+def test_bench_takes_it_as_a_run_that_report_and_compare_read(
+    command: Command, artifact: Artifact, result: dict[str, Any], write: Callable[[Any], Path], tmp_path: Path
+) -> None:
+    kept = tmp_path / "run.json"
+    answer = command("bench", artifact.folder, "--result", write(result), "--layers", "--out", kept)
+    assert (answer.code, answer.err) == (0, "")
+    (row,) = read_run(kept).rows
+    assert (row.status, row.runtime, row.precision) == ("ok", "tensorrt 10.3.0", "int8")
+    assert row.times is not None
+    assert (row.times.n, row.times.p50_ms, row.times.p99_ms, row.images_per_s) == (400, 0.5, 0.6, 2000)
+    assert row.executed["int8"] > 0.5
+    assert row.energy is not None
+    assert (row.energy.joules_per_image, row.energy.source) == (0.004, "Jetson rails")
+    assert [layer.module for layer in row.layers] == [name.partition("/")[0] for name in artifact.layer_macs]
+    assert row.manifest is not None
+    assert row.manifest["evidence"]["stages"][-1]["name"] == "device"
+    assert row.manifest["coverage"]["planned_int8_layers"] == len(artifact.int8_layers)
+    assert "features.0.0" in answer.out
+    assert "aarch64, 6 cores; governor unknown; Orin; Linux 5.15" in " ".join(answer.out.split())
+    page = command("report", kept, "--markdown")
+    assert (page.code, page.err) == (0, "")
+    assert "Orin" in page.out
+    assert command("compare", kept, kept).code == 0
+
+
+def test_a_device_without_rails_says_so_and_a_rejected_engine_is_one(
+    artifact: Artifact, result: dict[str, Any], write: Callable[[Any], Path]
+) -> None:
+    result["latency"]["power"] = None
+    result["parity"]["kl"] = 3.0
+    (row,) = device_run(artifact.folder, write(result)).rows
+    assert row.energy == Energy(None, "", "not measurable: the device has no power rails")
+    assert row.manifest is not None
+    assert row.manifest["status"] == "rejected"
+
+
+@pytest.mark.parametrize("calls", [[], [0.0], [-1.0], ["fast"]])
+def test_times_that_are_none_are_no_result(
+    artifact: Artifact, result: dict[str, Any], write: Callable[[Any], Path], calls: list[Any]
+) -> None:
+    result["latency"]["calls_ms"] = calls
+    with pytest.raises(InputError, match=r"is no result\.json of a bundle's run\.py \(.*calls_ms"):
+        device_run(artifact.folder, write(result))
+
+
+@pytest.mark.parametrize("more", [("--threads", "1"), ("--against", "eager"), ("--host", "board"), ("--batch", "2")])
+def test_a_result_was_measured_as_it_was(
+    command: Command, artifact: Artifact, result: dict[str, Any], write: Callable[[Any], Path], more: tuple[str, ...]
+) -> None:
+    answer = command("bench", artifact.folder, "--result", write(result), *more)
+    assert answer.code == 2
+    assert "--result is of one artifact and as it was measured; drop everything but it" in answer.err

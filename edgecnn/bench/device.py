@@ -1,0 +1,82 @@
+"""What a bundle's ``run.py`` measured on its device, as a run on record like any other."""
+
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import msgspec
+
+from edgecnn.artifact import REJECTED, Artifact, load_artifact
+from edgecnn.bench.candidates import ARTIFACT, Candidate
+from edgecnn.bench.latency import Race
+from edgecnn.bench.layers import by_module
+from edgecnn.bench.record import SCHEMA, Energy, Row, Run, Settings
+from edgecnn.bench.steady import unsteady_times
+from edgecnn.names import __version__
+from edgecnn.targets.registry import find_target
+from edgecnn.verify.coverage import layer_precisions, shares
+from edgecnn.verify.device import OnDevice, read_result
+
+NO_RAILS = "not measurable: the device has no power rails"
+
+
+def device_run(folder: Path, result: Path) -> Run:
+    """A run of one row, of the GPU's times, judged by this machine's policy.
+
+    Raises:
+        InputError: the file is no result.
+        IntegrityError: it is of another bundle, or the artifact is not what its manifest says.
+    """
+    artifact = load_artifact(folder)
+    found = read_result(artifact, result)
+    measured = found.result.latency
+    seconds = round(sum(measured.calls_ms) / 1000, 3)
+    images = "golden pairs of each artifact"
+    return Run(
+        SCHEMA,
+        "bench",
+        __version__,
+        datetime.now(UTC).isoformat(timespec="seconds").replace("+00:00", "Z"),
+        msgspec.to_builtins(found.result.machine),
+        Settings("latency", None, measured.batch, seconds, images),
+        (_row(artifact, found),),
+    )
+
+
+def _row(artifact: Artifact, found: OnDevice) -> Row:
+    engine, latency = found.result.engine, found.result.latency
+    name, macs = artifact.folder.resolve().name, artifact.layer_macs
+    times = Race({name: tuple(latency.calls_ms)}).times(name)
+    power = latency.power
+    joules = None if power is None else power.joules_per_inference / latency.batch
+    return Row(
+        name=name,
+        kind=ARTIFACT,
+        model=artifact.manifest["model"]["name"],
+        target=find_target(artifact.manifest["target"]).name,
+        precision=engine.precision,
+        status="ok",
+        runtime=f"{engine.module} {engine.version}",
+        executed=shares(layer_precisions(found.kernels, macs), macs) if found.kernels else {},
+        times=times,
+        images_per_s=round(1000 * latency.batch / times.p50_ms, 3),
+        size_bytes=engine.size_bytes,
+        energy=Energy(joules, "" if joules is None else "Jetson rails", NO_RAILS if joules is None else ""),
+        layers=by_module(found.layers, Candidate(name, ARTIFACT, artifact)),
+        unstable=(*unsteady_times(latency.calls_ms, True), *latency.notes),
+        manifest=_manifest(artifact, found),
+    )
+
+
+def _manifest(artifact: Artifact, found: OnDevice) -> dict[str, Any]:
+    """The artifact's, with the evidence of its device in the place of this machine's."""
+    evidence = found.verification.as_json()
+    coverage = evidence.pop("coverage")
+    kept = {key: value for key, value in artifact.manifest.items() if key != "labels"}
+    status = REJECTED if found.verification.judgement.rejected else kept["status"]
+    return kept | {
+        "status": status,
+        "precision": found.result.engine.precision,
+        "coverage": coverage,
+        "evidence": evidence,
+    }

@@ -1,0 +1,75 @@
+"""TensorRT itself in this process, by stand-ins for three versions and for a GPU: export, and times of layers."""
+
+import importlib
+import sys
+from collections.abc import Callable, Iterator
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from edgecnn.bench.bench import BenchRequest, bench
+from edgecnn.errors import UsageError
+from edgecnn.pipeline import Exported, export
+from edgecnn.request import ExportRequest
+from edgecnn.targets import tensorrt, tensorrt_flavours, tensorrt_session
+from edgecnn.targets.base import Tuning
+from edgecnn.targets.bundle.cuda_driver import Gpu
+from edgecnn.verify.reopen import open_session
+from tests.stand_ins.cuda import Cuda
+
+STAND_INS = Path(__file__).parents[2] / "stand_ins"
+ORIN = Gpu("Stand-in", "SM87", "12.6")
+REQUEST = ExportRequest(
+    "mobilenetv3_small", "tensorrt", "int8", "random", num_classes=10, size=(32, 32), effort="fast", flavour="tensorrt"
+)
+
+
+@pytest.fixture
+def built(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[Callable[..., Exported]]:
+    """``built("10.3", precision="fp16")``: an artifact of that stand-in, which goes on being here."""
+
+    def get(version: str, **changes: object) -> Exported:
+        monkeypatch.setenv("STAND_IN", version)
+        monkeypatch.setenv("PYTHONPATH", str(STAND_INS))
+        monkeypatch.syspath_prepend(str(STAND_INS))
+        sys.modules.pop("tensorrt", None)
+        importlib.invalidate_caches()
+        for module in (tensorrt, tensorrt_flavours, tensorrt_session):
+            monkeypatch.setattr(module, "find_gpu", lambda: (ORIN, ""))
+        monkeypatch.setattr(tensorrt_session, "Cuda", Cuda)
+        return export(replace(REQUEST, out=tmp_path / "out", **changes))  # type: ignore[arg-type]  # by the dataclass
+
+    yield get
+    sys.modules.pop("tensorrt", None)
+
+
+@pytest.mark.parametrize("version", ["8.6", "10.3", "11.4"])
+@pytest.mark.parametrize("precision", ["fp32", "fp16", "int8"])
+def test_every_version_builds_every_precision(built: Callable[..., Exported], version: str, precision: str) -> None:
+    exported = built(version, precision=precision, effort="fast" if precision == "int8" else None)
+    assert exported.artifact.manifest["runtime"]["flavour"] == "tensorrt"
+    found = {layer.precision for layer in open_session(exported.artifact).executed() if layer.nodes}
+    assert found == ({"int8", "fp16"} if precision == "int8" else {"fp16"})  # the stand-in has no other word for floats
+    assert exported.verification.executed
+
+
+def test_eight_has_no_scales_of_half_precision(built: Callable[..., Exported]) -> None:
+    assert built("8.6").artifact.manifest["runtime"]["int8_scales"] == "fp32"
+    with pytest.raises(
+        UsageError, match=r"--fp16-scales needs TensorRT 10 or newer, here is tensorrt 8\.6\.2; drop it"
+    ):
+        built("8.6", fp16_scales=True)
+
+
+def test_bench_shows_where_the_time_goes_by_module(built: Callable[..., Exported]) -> None:
+    artifact = built("10.3").artifact
+    run = bench(BenchRequest((artifact.folder,), duration_s=0.1, layers=True))
+    (row,) = run.rows
+    assert (row.status, row.runtime) == ("ok", "tensorrt 10.3.0")
+    session = open_session(artifact, Tuning(profiled=True))
+    layers = [layer for layer in session.executed() if layer.nodes]
+    assert [time.module for time in row.layers] == [layer.nodes[0].partition("/")[0] for layer in layers]
+    assert [time.precision for time in row.layers] == [layer.precision for layer in layers]
+    assert [time.ms for time in row.layers] == pytest.approx([(place + 1) / 1000 for place in range(len(layers))])
+    assert sum(time.share for time in row.layers) == pytest.approx(1, abs=1e-3)
