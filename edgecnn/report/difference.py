@@ -10,10 +10,10 @@ import msgspec
 import numpy as np
 
 from edgecnn.bench.record import Row, Run
+from edgecnn.bench.resample import interval, medians
 from edgecnn.errors import InputError
 from edgecnn.report.quality import Quality, quality
 from edgecnn.report.reading import flat, manifest_of
-from edgecnn.report.resample import interval, medians
 
 # Facts that make two machines two, by the last word of their name; clocks, load and temperature only make them noisy.
 IDENTITY = ("model", "name", "architecture", "isa", "cores", "cpus", "board", "power_mode", "nvpmodel")

@@ -6,7 +6,7 @@ import pytest
 from edgecnn.bench.record import Run
 from edgecnn.errors import InputError
 from edgecnn.report.difference import Change, Difference, difference
-from tests.made_up import MACHINE, SETTINGS, made_up_run, manifest, row
+from tests.made_up import MACHINE, SETTINGS, busy, made_up_run, manifest, row, times_of
 
 INT8 = "small-openvino-int8"
 OLD = made_up_run()
@@ -32,6 +32,23 @@ def test_ratios_know_what_the_machine_did(machine: float, percent: int) -> None:
     assert low <= percent <= high
     assert (low > 0, high < 0) == (percent > 0, percent < 0)
     assert high - low < 6
+
+
+def test_a_busy_machine_is_no_slowdown() -> None:
+    """In busy seconds the ratio itself is another one; drawn one by one, a quarter of the equals looked unequal."""
+
+    def run(seed: int, slower: float) -> Run:
+        int8, eager = busy(seed, waits=1.1)
+        rows = {INT8: slower * int8, "eager": 9 * eager}
+        return made_up_run(
+            seed=1,
+            rows={name: msgspec.structs.replace(row(name, 1.0), times=times_of(ms)) for name, ms in rows.items()},
+        )
+
+    equal = [slowdown(run(2 * seed, 1.0), run(2 * seed + 1, 1.0), INT8) for seed in range(20)]
+    assert sum(low <= 0 <= high for _, low, high in equal) >= 19
+    slower = [slowdown(run(2 * seed, 1.0), run(2 * seed + 1, 1.1), INT8) for seed in range(20)]
+    assert sum(low > 0 for _, low, _ in slower) >= 18
 
 
 def test_the_anchors_own_change_is_the_machines() -> None:
