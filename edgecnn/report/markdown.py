@@ -46,6 +46,7 @@ def _run(run: Run) -> str:
         *_table(run),
     ]
     warnings = [f"{row.name}: {row.status}" for row in run.rows if row.status != "ok"]
+    warnings += [f"{row.name}: {absence}" for row in run.rows for absence in row.unmeasured]
     warnings += [f"{row.name} is unstable: {why}" for row in run.rows for why in row.unstable]
     if warnings:
         lines += ["", *(f"* {text(warning)}" for warning in warnings)]

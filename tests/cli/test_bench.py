@@ -137,6 +137,25 @@ def test_a_rejected_artifact_is_timed_and_named(command: Command, artifact: Path
     assert answer.err == "warning: artifact was rejected by its last check; `edgecnn verify` says why\n"
 
 
+def test_what_could_not_be_measured_says_why(
+    command: Command, artifact: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    out = tmp_path / "run.json"
+    monkeypatch.setattr("edgecnn.bench.opening.LIMIT_S", 0.01)
+    answer = command("bench", artifact, *BRIEF, "--out", out)
+    assert answer.code == 0
+    (row,) = read_run(out).rows
+    assert (row.status, row.load_ms, row.first_ms, row.memory_bytes) == ("ok", None, None, None)
+    why = "its own process took longer than 0.01 s"
+    assert row.absences == {"load_ms": why, "first_ms": why, "memory_bytes": why}
+    said = f"load time, first answer and memory were not measured: {why}"
+    assert f"artifact: {said}" in answer.out
+    assert f"artifact: {said}" in command("report", out, "--markdown").out
+    page = tmp_path / "run.html"
+    assert command("report", out, "-o", page).code == 0
+    assert said in page.read_text("utf-8")
+
+
 WITHOUT_TORCH = """
 import sys
 for name in ("torch", "onnx", "onnxscript", "safetensors"):
