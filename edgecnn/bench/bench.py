@@ -43,6 +43,7 @@ class BenchRequest:
         batch: images per call; None is what the artifacts were exported for.
         duration_s: of counted calls, per row on average.
         mode: ``latency``, one call at a time, or ``throughput``, as many at once as the runtime likes.
+        weights: the state dict of PyTorch's networks, where artifacts were exported from a file.
         layers: whether the runtimes' profilers shall say where the time goes.
     """
 
@@ -53,6 +54,7 @@ class BenchRequest:
     duration_s: float = DURATION_S
     mode: str = LATENCY
     layers: bool = False
+    weights: str | None = None
 
 
 @dataclass(frozen=True)
@@ -70,11 +72,12 @@ def bench(request: BenchRequest, progress: Progress | None = None) -> Run:
     Raises:
         UsageError: a value out of range, or a batch that an artifact was not exported for.
         UnavailableError: nothing of it can run here.
-        IntegrityError: an artifact is not what its manifest says.
+        InputError: ``weights`` is no state dict of such a network.
+        IntegrityError: an artifact is not what its manifest says, or was made from other ``weights``.
     """
     progress = progress or Progress()
     check(request)
-    found = candidates(request.artifacts, request.against)
+    found = candidates(request.artifacts, request.against, request.weights)
     batch = agreed_batch(found, request.batch)
     tuning = Tuning(request.threads, request.mode == THROUGHPUT)
     with progress.stage("open", len(found)):

@@ -37,6 +37,7 @@ def measure_opening(candidate: Candidate, tuning: Tuning, batch: int) -> Opening
         "kind": candidate.kind,
         "tuning": asdict(tuning),
         "batch": batch,
+        "weights": candidate.weights,
     }
     line = [sys.executable, "-m", "edgecnn.bench.opening", json.dumps(wanted)]
     try:
@@ -88,7 +89,7 @@ def _resident() -> int:
 def _main() -> None:
     wanted = json.loads(sys.argv[1])
     try:
-        candidate = Candidate("", wanted["kind"], load_artifact(Path(wanted["folder"])))
+        candidate = Candidate("", wanted["kind"], load_artifact(Path(wanted["folder"])), wanted["weights"])
         found = opened(candidate, Tuning(**wanted["tuning"]), wanted["batch"])
     except EdgecnnError as error:
         print(error, file=sys.stderr)

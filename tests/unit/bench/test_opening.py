@@ -67,7 +67,7 @@ def test_a_process_that_does_not_start_is_a_reason(candidate: Candidate, monkeyp
 
 
 def test_the_process_is_this_program(candidate: Candidate) -> None:
-    wanted = {"folder": str(candidate.artifact.folder), "kind": ARTIFACT, "batch": 1}
+    wanted = {"folder": str(candidate.artifact.folder), "kind": ARTIFACT, "batch": 1, "weights": None}
     wanted |= {"tuning": dataclasses.asdict(UNTUNED)}
     line = [sys.executable, "-m", "edgecnn.bench.opening", json.dumps(wanted)]
     assert json.loads(subprocess.run(line, capture_output=True, check=True).stdout).keys() == {
