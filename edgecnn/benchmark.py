@@ -13,7 +13,8 @@ from edgecnn.artifact import REJECTED, VERIFIED
 from edgecnn.bench.bench import DURATION_S, BenchRequest, bench, check
 from edgecnn.bench.latency import Race, differs
 from edgecnn.bench.record import Row, Run
-from edgecnn.errors import EdgecnnError, StorageError, UsageError
+from edgecnn.errors import EdgecnnError, StorageError, UnavailableError, UsageError
+from edgecnn.models.registry import find_model
 from edgecnn.names import PRECISIONS
 from edgecnn.pipeline import GateError, export
 from edgecnn.progress import Progress
@@ -59,30 +60,34 @@ def benchmark(request: BenchmarkRequest, progress: Progress | None = None) -> Ru
     timing = BenchRequest((), threads=request.threads, duration_s=request.duration_s)
     check(timing)
     with _folder(request.keep) as folder:
-        wanted = [_export_request(request, target, precision, folder) for target in targets for precision in PRECISIONS]
-        for each in wanted:
-            plan(each)  # what is wrong with the last one is said before the first is built
-        failed: dict[str, Row] = {}
-        errors: list[EdgecnnError] = []
-        built = []
+        wanted = {
+            f"{target}-{precision}": _export_request(request, target, precision, folder)
+            for target in targets
+            for precision in PRECISIONS
+        }
+        errors: dict[str, EdgecnnError] = {}
+        for name, each in wanted.items():
+            try:
+                plan(each)  # what is wrong with the last one is said before the first is built
+            except UnavailableError as error:
+                errors[name] = error
         with progress.stage("export", len(wanted)):
-            for each in wanted:
-                assert each.out is not None  # noqa: S101  # _export_request named it
-                try:
-                    export(each)
-                except GateError:
-                    built.append(each.out)  # it is there, marked rejected, and its times are worth knowing
-                except EdgecnnError as error:
-                    errors.append(error)
-                    failed[each.out.name] = _failed(each, each.out.name, str(error))
-                else:
-                    built.append(each.out)
+            for name, each in wanted.items():
+                if name not in errors:
+                    try:
+                        export(each)
+                    except GateError:
+                        pass  # it is there, marked rejected, and its times are worth knowing
+                    except EdgecnnError as error:
+                        errors[name] = error
                 progress.advance()
+        built = tuple(folder / name for name in wanted if name not in errors)
         if not built:
-            raise errors[0]
-        run = bench(dataclasses.replace(timing, artifacts=tuple(built)), progress)
-    rows = {row.name: row for row in run.rows} | failed
-    ordered = tuple(rows[each.out.name] for each in wanted if each.out is not None)
+            raise next(iter(errors.values()))
+        run = bench(dataclasses.replace(timing, artifacts=built), progress)
+    rows = {row.name: row for row in run.rows}
+    rows |= {name: _failed(name, wanted[name], error) for name, error in errors.items()}
+    ordered = tuple(rows[name] for name in wanted)
     return replace(run, kind="benchmark", rows=ordered, verdict=verdict(ordered))
 
 
@@ -155,5 +160,6 @@ def _export_request(request: BenchmarkRequest, target: str, precision: str, fold
     )
 
 
-def _failed(request: ExportRequest, name: str, why: str) -> Row:
-    return Row(name, "artifact", plan(request).spec.name, request.target, request.precision, f"not built: {why}")
+def _failed(name: str, request: ExportRequest, error: EdgecnnError) -> Row:
+    model = find_model(request.model).name
+    return Row(name, "artifact", model, request.target, request.precision, f"not built: {error}")

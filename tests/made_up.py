@@ -1,9 +1,10 @@
 """Runs that nobody measured, for tests of what is made of runs. Realistic in shape; the numbers are made up."""
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from edgecnn.bench.record import SCHEMA, Energy, LayerTime, Ratio, Roofline, Row, Run, Settings, Times
 
@@ -19,11 +20,29 @@ SETTINGS = Settings("latency", 2, 1, 4.0, "golden pairs")
 MEDIANS_MS = {"eager": 10.4, "small-openvino-int8": 1.1, "small-onnxruntime-int8": 2.5, "small-onnx-fp32": 9.7}
 
 
+def busy(seed: int, rounds: int = 1200, waits: float = 1.0) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """Two rows' times in turns on two busy cores: seconds in which everything takes longer, and jitter.
+
+    Args:
+        waits: the power of what a busy second does to the second row that it does to the first; runtimes wait
+            differently for a core.
+    """
+    random = np.random.default_rng(seed)
+    seconds = np.repeat(random.choice([1.0, 1.3, 2.5], rounds // 60, p=[0.6, 0.3, 0.1]), 60)
+    jitter = random.gamma(400, 1 / 400, (2, rounds))
+    return seconds**waits * jitter[0], seconds * jitter[1]
+
+
 def times(median_ms: float, n: int = 150, seed: int = 0, noise: float = 0.04) -> Times:
     """Log-normal around a median, with a slow call at the end: a tail that must not be cut off."""
     random = np.random.default_rng(seed)
-    rounds = [round(float(value), 4) for value in median_ms * np.exp(random.normal(0, noise, n - 1))]
-    rounds.append(round(12 * median_ms, 4))
+    return times_of([*(median_ms * np.exp(random.normal(0, noise, n - 1))), 12 * median_ms])
+
+
+def times_of(values: Iterable[float]) -> Times:
+    """What a record keeps of these calls."""
+    rounds = [round(float(value), 4) for value in values]
+    n = len(rounds)
     p50, p90, p99 = (float(value) for value in np.percentile(rounds, (50, 90, 99)))
     return Times(n, p50, p90, p99 if n >= 100 else None, float(np.mean(rounds)), min(rounds), tuple(rounds))
 

@@ -2,7 +2,7 @@
 
 import sys
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, fields, replace
 from datetime import UTC, datetime
 from importlib import metadata
 from pathlib import Path
@@ -14,7 +14,7 @@ from edgecnn.bench.energy import measure_energy
 from edgecnn.bench.latency import Race, race
 from edgecnn.bench.layers import layer_times
 from edgecnn.bench.machine import facts, snapshot
-from edgecnn.bench.opening import measure_opening
+from edgecnn.bench.opening import Opening, measure_opening
 from edgecnn.bench.peak import measure_peak, roofline
 from edgecnn.bench.record import SCHEMA, Energy, Row, Run, Settings
 from edgecnn.bench.steady import unsteady_machine, unsteady_times
@@ -44,6 +44,7 @@ class BenchRequest:
         batch: images per call; None is what the artifacts were exported for.
         duration_s: of counted calls, per row on average.
         mode: ``latency``, one call at a time, or ``throughput``, as many at once as the runtime likes.
+        weights: the state dict of PyTorch's networks, where artifacts were exported from a file.
         layers: whether the runtimes' profilers shall say where the time goes.
     """
 
@@ -54,6 +55,7 @@ class BenchRequest:
     duration_s: float = DURATION_S
     mode: str = LATENCY
     layers: bool = False
+    weights: str | None = None
 
 
 @dataclass(frozen=True)
@@ -71,11 +73,12 @@ def bench(request: BenchRequest, progress: Progress | None = None) -> Run:
     Raises:
         UsageError: a value out of range, or a batch that an artifact was not exported for.
         UnavailableError: nothing of it can run here.
-        IntegrityError: an artifact is not what its manifest says.
+        InputError: ``weights`` is no state dict of such a network.
+        IntegrityError: an artifact is not what its manifest says, or was made from other ``weights``.
     """
     progress = progress or Progress()
     check(request)
-    found = candidates(request.artifacts, request.against)
+    found = candidates(request.artifacts, request.against, request.weights)
     batch = agreed_batch(found, request.batch)
     tuning = Tuning(request.threads, request.mode == THROUGHPUT)
     with progress.stage("open", len(found)):
@@ -104,7 +107,7 @@ def bench(request: BenchRequest, progress: Progress | None = None) -> Run:
             rows.append(_row(candidate, refusals[name], {"size_bytes": candidate.size_bytes()}))
             continue
         opened = next(row for row in ready if row.candidate is candidate)
-        times, opening = result.times(name), openings[name]
+        times = result.times(name)
         per_s = batch * speeds.get(name, 1000 / times.p50_ms)
         executed, macs = candidate.executed(opened.session), sum(candidate.artifact.layer_macs.values())
         measured = {
@@ -112,16 +115,13 @@ def bench(request: BenchRequest, progress: Progress | None = None) -> Run:
             "executed": executed,
             "times": times,
             "images_per_s": round(per_s, 3),
-            "load_ms": opening and opening.load_ms,
-            "first_ms": opening and opening.first_ms,
-            "memory_bytes": opening and opening.memory_bytes,
             "size_bytes": candidate.size_bytes(),
             "ratio": None if name == first else result.ratio(name, first),
             "energy": energies[name],
             "roofline": roofline(executed, round(per_s * macs), 1.0, peaks[candidate.package]),
             "layers": layers.get(name, ()),
             "unstable": (*unsteady_times(times.rounds_ms, name not in result.unsettled), *meanwhile),
-        }
+        } | _opening(openings[name])
         rows.append(_row(candidate, "ok", measured))
     return Run(
         SCHEMA,
@@ -194,6 +194,12 @@ def _peaks(ready: Sequence[Opened], tuning: Tuning) -> dict[str, dict[str, float
                 peak = measure_peak(row.candidate.package, precision, single)
                 peaks |= {} if peak is None else {precision: peak}
     return found
+
+
+def _opening(found: Opening | str) -> dict[str, Any]:
+    if isinstance(found, Opening):
+        return asdict(found)
+    return {"absences": dict.fromkeys((field.name for field in fields(Opening)), found)}
 
 
 def _energy(row: Opened, batch: int, request: BenchRequest) -> Energy:

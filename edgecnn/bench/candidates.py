@@ -3,7 +3,7 @@
 import importlib.util
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -11,13 +11,12 @@ import numpy as np
 
 from edgecnn.artifact import Artifact, load_artifact
 from edgecnn.data.preprocess import Float
-from edgecnn.errors import EdgecnnError, UnavailableError, UsageError, unknown_name
-from edgecnn.models.registry import find_model
+from edgecnn.errors import UnavailableError, UsageError, unknown_name
 from edgecnn.targets.base import UNTUNED, Session, Tuning
 from edgecnn.targets.registry import find_target
 from edgecnn.verify.coverage import layer_precisions, shares
 from edgecnn.verify.golden import read_golden
-from edgecnn.verify.reopen import open_session
+from edgecnn.verify.reopen import eager_model, open_session
 
 if TYPE_CHECKING:
     from edgecnn.bench.torch_session import TorchSession
@@ -32,11 +31,13 @@ class Candidate:
     Args:
         name: unique in a run.
         kind: ``artifact``, or ``eager`` or ``compile`` for the network that the artifact was made from.
+        weights: the file with that network's state dict, where it was made from one.
     """
 
     name: str
     kind: str
     artifact: Artifact
+    weights: str | None = None
 
     @property
     def package(self) -> str:
@@ -51,6 +52,7 @@ class Candidate:
         Raises:
             UnavailableError: it cannot run here, and why.
             BuildError: its runtime refuses it.
+            EdgecnnError: as ``eager_model``, for PyTorch's.
         """
         if self.kind != ARTIFACT:
             return self._network(tuning)
@@ -61,18 +63,9 @@ class Candidate:
 
     def _network(self, tuning: Tuning) -> "TorchSession":
         from edgecnn.bench.torch_session import TorchSession
-        from edgecnn.models.weights import load_model
 
-        model, weights = self.artifact.manifest["model"], self.artifact.manifest["weights"]
-        if weights["source"] == "file":
-            raise UnavailableError("the artifact was made from a file of weights, which it does not carry")
-        try:
-            loaded = load_model(find_model(model["name"]), weights["source"], model["num_classes"], fetch=False)
-        except EdgecnnError as error:
-            raise UnavailableError(f"its weights are not here: {error}") from error
-        if loaded.sha256 != weights["sha256"]:
-            raise UnavailableError(f"the {weights['source']} weights here are not the ones that it was made from")
-        return TorchSession(loaded.model, self.artifact.interface, self.kind == COMPILE, tuning)
+        model = eager_model(self.artifact, self.weights)
+        return TorchSession(model, self.artifact.interface, self.kind == COMPILE, tuning)
 
     def batches(self, size: int) -> list[Float]:
         """Its golden pairs' inputs, (size, C, H, W) each; every image is used as often as any other, or nearly."""
@@ -93,17 +86,19 @@ class Candidate:
         return sum(path.stat().st_size for path in files) or None
 
 
-def candidates(folders: Sequence[Path], against: Sequence[str]) -> list[Candidate]:
+def candidates(folders: Sequence[Path], against: Sequence[str], weights: str | None = None) -> list[Candidate]:
     """Everything that a run shall time, the references first.
 
     Args:
         folders: of artifacts.
         against: ``eager``, ``compile``, or more folders; PyTorch's come once for each different network.
+        weights: the state dict of the networks that were exported from a file.
 
     Raises:
-        UsageError: no such reference.
+        UsageError: no such reference, or ``weights`` of none of them.
+        InputError: ``weights`` is no state dict of such a network.
         UnavailableError: torch is asked for, and not installed.
-        IntegrityError: a folder is no artifact, or not what its manifest says.
+        IntegrityError: a folder is no artifact, or not what its manifest says; ``weights`` are other ones.
     """
     check_names(against)
     if {EAGER, COMPILE} & set(against) and importlib.util.find_spec("torch") is None:
@@ -121,7 +116,20 @@ def candidates(folders: Sequence[Path], against: Sequence[str]) -> list[Candidat
             found.append((folder.resolve().name, ARTIFACT, load_artifact(folder)))
     found += [(artifact.folder.resolve().name, ARTIFACT, artifact) for artifact in artifacts]
     names = _unique([name for name, _, _ in found])
-    return [Candidate(name, kind, artifact) for name, (_, kind, artifact) in zip(names, found, strict=True)]
+    rows = [Candidate(name, kind, artifact) for name, (_, kind, artifact) in zip(names, found, strict=True)]
+    return rows if weights is None else _with_weights(rows, weights)
+
+
+def _with_weights(rows: Sequence[Candidate], weights: str) -> list[Candidate]:
+    networks = [row for row in rows if row.kind != ARTIFACT]
+    if not networks:
+        raise UsageError(f"--weights is for --against {EAGER} or {COMPILE}; give one of them, or drop it")
+    made = [row for row in networks if row.artifact.manifest["weights"]["source"] == "file"]
+    if not made:
+        raise UsageError("--weights is for artifacts that were exported from a file, and none of these was; drop it")
+    for row in made:
+        eager_model(row.artifact, weights)  # what was named is refused at once, and not as a row that failed
+    return [replace(row, weights=weights) if row in made else row for row in rows]
 
 
 def check_names(against: Sequence[str]) -> None:

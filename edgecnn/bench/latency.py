@@ -1,30 +1,25 @@
 """Latency of several ways to answer, timed in turns so that whatever else the machine does befalls all of them alike.
 
 A round runs every candidate once, in an order that is drawn anew: whoever always came after another would always find
-its threads and its caches. Medians and ratios are taken over rounds. The interval of a ratio comes
-from a paired bootstrap: what disturbed a round disturbed all of it, so rounds are drawn, not times. They are drawn in
-runs of neighbours, because a busy second slows many rounds in a row, and drawn one by one these would pass for as many
-independent witnesses (circular blocks: Politis and Romano 1992, in Exploring the Limits of Bootstrap).
+its threads and its caches. Medians and ratios are taken over rounds, and so are their intervals: what disturbed a round
+disturbed all of it (``edgecnn.bench.resample``).
 """
 
 import math
 import time
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
-from numpy.typing import NDArray
 
 from edgecnn.bench.record import Ratio, Times
+from edgecnn.bench.resample import interval, medians
 
 WINDOW = 5  # rounds that are held against as many before them
 LEVEL = 0.05  # how far their medians may be apart
 WARM_UP_S, MOST_WARM_UP = 3.0, 100  # where warming up ends in any case, once the fewest rounds are done
 FEWEST_ROUNDS, MOST_ROUNDS = 20, 200
 BUDGET_S = 4.0  # of counted calls, once the fewest rounds are done
-RESAMPLES = 2000
-FEWEST_DRAWN = 200  # rounds of a resample, where there are as many
-MOST_BLOCKS = 16  # a run of seconds has no more independent parts than this: load comes and goes by the second
 
 # The fewest calls of which the slowest lies beyond the true 99th percentile with 95 % confidence, whatever the
 # distribution: 1 - 0.99^n >= 0.95 (Wilks 1941). With fewer, a p99 would be the tail that happened not to be seen.
@@ -111,30 +106,15 @@ class Race:
 
     def _ratio(self, above: str, below: str) -> tuple[float, tuple[float, float]]:
         """Of the medians, with its interval; the same times give the same one."""
-        over, under = np.array(self.rounds_ms[above]), np.array(self.rounds_ms[below])
-        ratios = [np.median(over[picks]) / np.median(under[picks]) for picks in _resampled(len(over))]
-        low, high = (float(bound) for bound in np.percentile(ratios, (2.5, 97.5)))
-        return float(np.median(over) / np.median(under)), (low, high)
+        over, under = self.rounds_ms[above], self.rounds_ms[below]
+        drawn = medians([over, under], seed=0)
+        return float(np.median(over) / np.median(under)), interval(drawn[0] / drawn[1])
 
 
 def differs(ratio: Ratio) -> bool:
     """Whether two rows differ beyond noise: the whole interval is on one side of 1, and a hundredth of it shows."""
     low, high = (round(bound, 2) for bound in ratio.ratio_ci95)
     return low > 1 or high < 1
-
-
-def _resampled(rounds: int) -> Iterable[NDArray[np.int64]]:
-    """Rounds drawn with replacement, in blocks as long as disturbances last.
-
-    What differs from run to run (clocks, neighbours in the caches) is alike for all rounds of one, so that more rounds
-    do not average it away. It is about as large as what differs between eighths of a run, so so many are drawn.
-    """
-    random = np.random.default_rng(0)
-    length = max(round(rounds**0.5), rounds // MOST_BLOCKS)
-    drawn = min(rounds, max(FEWEST_DRAWN, rounds // 8))
-    for _ in range(RESAMPLES):
-        starts = random.integers(0, rounds, (-(-drawn // length), 1))
-        yield ((starts + np.arange(length)) % rounds).ravel()[:drawn]
 
 
 def race(

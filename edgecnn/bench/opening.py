@@ -15,9 +15,10 @@ from pathlib import Path
 
 from edgecnn.artifact import load_artifact
 from edgecnn.bench.candidates import ARTIFACT, Candidate
+from edgecnn.errors import EdgecnnError, printable
 from edgecnn.targets.base import Tuning
 
-LIMIT_S = 600
+LIMIT_S = 600.0
 
 
 @dataclass(frozen=True)
@@ -29,22 +30,38 @@ class Opening:
     memory_bytes: int
 
 
-def measure_opening(candidate: Candidate, tuning: Tuning, batch: int) -> Opening | None:
-    """Opens a candidate in a new process and has it answer once; None where that process failed."""
+def measure_opening(candidate: Candidate, tuning: Tuning, batch: int) -> Opening | str:
+    """Opens a candidate in a new process and has it answer once, or says why that process did not."""
     wanted = {
         "folder": str(candidate.artifact.folder),
         "kind": candidate.kind,
         "tuning": asdict(tuning),
         "batch": batch,
+        "weights": candidate.weights,
     }
     line = [sys.executable, "-m", "edgecnn.bench.opening", json.dumps(wanted)]
     try:
         done = subprocess.run(  # noqa: S603  # this very program
-            line, capture_output=True, text=True, timeout=LIMIT_S, check=True
+            line, capture_output=True, text=True, errors="replace", timeout=LIMIT_S, check=False
         )
-        return Opening(**json.loads(done.stdout.splitlines()[-1]))
-    except (OSError, subprocess.SubprocessError, ValueError, TypeError, IndexError):
-        return None
+    except subprocess.TimeoutExpired:
+        return f"its own process took longer than {LIMIT_S:g} s"
+    except OSError as error:
+        return f"its own process did not start ({error.strerror})"
+    if done.returncode < 0:
+        return f"its own process was killed by signal {-done.returncode}; out of memory?"
+    if done.returncode:
+        complaint = _last(done.stderr)
+        return f"its own process ended with {done.returncode}{f': {complaint}' if complaint else ' and said nothing'}"
+    try:
+        return Opening(**json.loads(_last(done.stdout)))
+    except (ValueError, TypeError):
+        return f"its own process answered what is no opening: {_last(done.stdout) or 'nothing'}"
+
+
+def _last(output: str) -> str:
+    lines = [line for line in output.splitlines() if line.strip()]
+    return printable(lines[-1]) if lines else ""
 
 
 def opened(candidate: Candidate, tuning: Tuning, batch: int) -> Opening:
@@ -71,8 +88,13 @@ def _resident() -> int:
 
 def _main() -> None:
     wanted = json.loads(sys.argv[1])
-    candidate = Candidate("", wanted["kind"], load_artifact(Path(wanted["folder"])))
-    print(json.dumps(asdict(opened(candidate, Tuning(**wanted["tuning"]), wanted["batch"]))))
+    try:
+        candidate = Candidate("", wanted["kind"], load_artifact(Path(wanted["folder"])), wanted["weights"])
+        found = opened(candidate, Tuning(**wanted["tuning"]), wanted["batch"])
+    except EdgecnnError as error:
+        print(error, file=sys.stderr)
+        sys.exit(error.exit_code)
+    print(json.dumps(asdict(found)))
 
 
 if __name__ == "__main__":

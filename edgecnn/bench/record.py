@@ -12,6 +12,8 @@ import msgspec
 from edgecnn.errors import InputError
 
 SCHEMA = 1
+# Figures that may be absent, for people.
+FIGURES = {"load_ms": "load time", "first_ms": "first answer", "memory_bytes": "memory", "ratio": "the ratio"}
 
 
 class Ratio(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -105,6 +107,7 @@ class Row(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
         memory_bytes: resident memory that opening and running added.
         size_bytes: of the files that the runtime opens.
         ratio: None for the first row.
+        absences: why a figure is None, by its name here, where it was asked for and could not be had.
         unstable: why these times should not be trusted, or empty.
         manifest: of the artifact, whole but for the class names; None for PyTorch itself.
     """
@@ -127,8 +130,21 @@ class Row(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     energy: Energy | None = None
     roofline: Roofline | None = None
     layers: tuple[LayerTime, ...] = ()
+    absences: dict[str, str] = {}
     unstable: tuple[str, ...] = ()
     manifest: dict[str, Any] | None = None
+
+    @property
+    def unmeasured(self) -> tuple[str, ...]:
+        """What is not there and why, a sentence for each reason."""
+        reasons: dict[str, list[str]] = {}
+        for figure, why in self.absences.items():
+            reasons.setdefault(why, []).append(FIGURES.get(figure, figure))
+        return tuple(f"{_listed(names)} not measured: {why}" for why, names in reasons.items())
+
+
+def _listed(names: list[str]) -> str:
+    return f"{names[0]} was" if len(names) == 1 else f"{', '.join(names[:-1])} and {names[-1]} were"
 
 
 class Settings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):

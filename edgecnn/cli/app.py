@@ -24,6 +24,10 @@ Json = Annotated[bool, typer.Option("--json", help="One JSON document on stdout,
 Weights = Annotated[
     str | None, typer.Option(help="builtin, imagenet, random, or a .safetensors or .pth state dict.", metavar="W")
 ]
+StateDict = Annotated[
+    str | None,
+    typer.Option("--weights", help="The state dict it was exported from, where that was a file.", metavar="FILE"),
+]
 Size = Annotated[str | None, typer.Option(help="Input size in pixels.", metavar="N|HxW")]
 NumClasses = Annotated[int | None, typer.Option(help="Classes, where the weights do not tell.")]
 ArtifactFolder = Annotated[Path, typer.Argument(help="The folder that export wrote.", metavar="ARTIFACT")]
@@ -80,6 +84,16 @@ def find_host(destination: str | None, python: str | None, keep: bool) -> "Host 
     from edgecnn.remote.ssh import Host
 
     return Host(destination, "python3" if python is None else python)
+
+
+def check_weights(weights: str | None, board: "Host | None") -> None:
+    """Refuses a state dict for a board.
+
+    Raises:
+        UsageError: both are given.
+    """
+    if board is not None and weights is not None:
+        raise UsageError("--weights needs PyTorch, which no board has to have; drop it, or --host")
 
 
 def print_json(document: object) -> None:

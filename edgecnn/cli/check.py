@@ -14,8 +14,10 @@ from edgecnn.cli.app import (
     NumClasses,
     RemotePython,
     Size,
+    StateDict,
     Weights,
     app,
+    check_weights,
     find_host,
     parse_size,
     print_json,
@@ -33,9 +35,7 @@ def verify(
         ),
     ] = None,
     max_drop: MaxDrop = None,
-    weights: Annotated[
-        str | None, typer.Option(help="The state dict it was exported from, where that was a file.", metavar="FILE")
-    ] = None,
+    weights: StateDict = None,
     result: Annotated[
         Path | None, typer.Option(help="What the bundle's run.py found on its device, instead.", metavar="FILE")
     ] = None,
@@ -48,8 +48,7 @@ def verify(
     board = find_host(host, remote_python, keep)
     if result is not None and (images, max_drop, weights, board) != (None, None, None, None):
         raise UsageError("--result is judged as it is; drop --images, --max-drop, --weights and --host")
-    if board is not None and weights is not None:
-        raise UsageError("--weights needs PyTorch, which no board has to have; drop it, or --host")
+    check_weights(weights, board)
     from edgecnn.console.evidence import print_verification
     from edgecnn.console.screen import out as screen
     from edgecnn.console.screen import watching

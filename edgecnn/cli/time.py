@@ -12,8 +12,10 @@ from edgecnn.cli.app import (
     NumClasses,
     RemotePython,
     Size,
+    StateDict,
     Weights,
     app,
+    check_weights,
     find_host,
     parse_size,
     print_json,
@@ -37,6 +39,7 @@ def bench(
         list[str] | None,
         typer.Option(help="eager, compile or another artifact, which all are compared with; may be repeated."),
     ] = None,
+    weights: StateDict = None,
     threads: Annotated[int | None, typer.Option(help="Of each runtime; its own choice unless told.")] = None,
     batch: Annotated[int | None, typer.Option(help="Images per call, of artifacts with a dynamic batch.")] = None,
     duration: Annotated[float, typer.Option(help="Counted calls per row, in seconds.", metavar="S")] = 3.0,
@@ -56,6 +59,7 @@ def bench(
     """Time artifacts here or on a board, in turns, on their golden pairs' images, with the machine in the record."""
     _check_out(out)
     board = find_host(host, remote_python, keep)
+    check_weights(weights, board)
     import msgspec
 
     from edgecnn.artifact import write_whole
@@ -66,7 +70,7 @@ def bench(
     from edgecnn.console.screen import warn, watching
     from edgecnn.console.timing import print_run, warnings
 
-    request = BenchRequest(tuple(artifacts), tuple(against or ()), threads, batch, duration, mode, layers)
+    request = BenchRequest(tuple(artifacts), tuple(against or ()), threads, batch, duration, mode, layers, weights)
     with watching() as progress:
         if result is not None:
             found = device_run(_alone(request, board), result)

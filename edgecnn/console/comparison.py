@@ -58,6 +58,6 @@ def _measured(found: Measured | None, digits: int) -> str:
     if found is None:
         return ""
     words = f"{found.value:+.{digits}f}"
-    if found.ci95 is not None and found.ci95[0] < found.ci95[1]:
+    if found.ci95[0] < found.ci95[1]:
         words += f" [{found.ci95[0]:+.{digits}f}, {found.ci95[1]:+.{digits}f}]"
     return escape(words)

@@ -30,6 +30,9 @@ def print_run(run: Run) -> None:
     for row in run.rows:
         if row.status != "ok":
             out.print(f"[yellow]{shown(row.name)} was not timed[/]: {shown(row.status)}")
+    for row in run.rows:
+        for absence in row.unmeasured:
+            out.print(shown(f"{row.name}: {absence}"))
     _print_verdicts(run)
     _print_peaks(run)
     _print_energy(run)

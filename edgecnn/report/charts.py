@@ -12,9 +12,9 @@ from typing import Any
 import numpy as np
 
 from edgecnn.bench.record import LayerTime, Row, Run
+from edgecnn.bench.resample import median_interval
 from edgecnn.report.columns import ms
 from edgecnn.report.quality import quality
-from edgecnn.report.resample import median_interval
 
 Spec = dict[str, Any]
 

@@ -10,20 +10,20 @@ import msgspec
 import numpy as np
 
 from edgecnn.bench.record import Row, Run
+from edgecnn.bench.resample import interval, medians
 from edgecnn.errors import InputError
 from edgecnn.report.quality import Quality, quality
 from edgecnn.report.reading import flat, manifest_of
-from edgecnn.report.resample import interval, medians
 
 # Facts that make two machines two, by the last word of their name; clocks, load and temperature only make them noisy.
 IDENTITY = ("model", "name", "architecture", "isa", "cores", "cpus", "board", "power_mode", "nvpmodel")
 
 
 class Measured(msgspec.Struct, frozen=True):
-    """A change and its 95 % interval; None where there were no repetitions to take one from."""
+    """A change and its 95 % interval, without which nothing is judged."""
 
     value: float
-    ci95: tuple[float, float] | None
+    ci95: tuple[float, float]
 
 
 class Change(msgspec.Struct, frozen=True):
@@ -146,7 +146,7 @@ def _change(was: Row, now: Row, old: Run, new: Run, anchor: tuple[Row, Row] | No
         anchor=is_anchor,
         old_ms=was.times.p50_ms if was.times else None,
         new_ms=now.times.p50_ms if now.times else None,
-        slowdown_percent=_slowdown(was, now, anchor, new.settings.mode),
+        slowdown_percent=_slowdown(was, now, anchor),
         measure=measure,
         drop_pp=drop,
         lost=(*lost, *unanswered),
@@ -165,17 +165,10 @@ def _remarks(was: Row, now: Row) -> list[str]:
     return remarks
 
 
-def _slowdown(was: Row, now: Row, anchor: tuple[Row, Row] | None, mode: str) -> Measured | None:
-    """Percent. In throughput mode of images per second over whole runs, which give no interval."""
+def _slowdown(was: Row, now: Row, anchor: tuple[Row, Row] | None) -> Measured | None:
+    """Percent, of the median call; in throughput mode of the median turn."""
     if was.times is None or now.times is None:
         return None
-    if mode == "throughput":
-        if not was.images_per_s or not now.images_per_s:
-            return None
-        factor = was.images_per_s / now.images_per_s
-        if anchor and anchor[0].images_per_s and anchor[1].images_per_s:
-            factor /= anchor[0].images_per_s / anchor[1].images_per_s
-        return Measured(100 * (factor - 1), None)
     costs, points = [], []
     # The two runs are drawn apart, by two seeds; the rows of one run together.
     for seed, row, base in zip((0, 1), (was, now), anchor or (None, None), strict=True):

@@ -104,8 +104,8 @@ def _worst(verdicts: list[Verdict]) -> Verdict:
 
 
 def _against(measured: Measured, gate: float) -> tuple[Verdict, bool]:
-    """The verdict, and whether it rejects. Without an interval the value alone is never certain."""
-    low, high = measured.ci95 or (-math.inf, math.inf)
+    """The verdict, and whether it rejects."""
+    low, high = measured.ci95
     if high <= gate:
         return Verdict.PASS, False
     verdict = Verdict.FAIL if low > gate else Verdict.INCONCLUSIVE
@@ -113,6 +113,6 @@ def _against(measured: Measured, gate: float) -> tuple[Verdict, bool]:
 
 
 def _reason(what: str, unit: str, measured: Measured, gate: float, verdict: Verdict) -> str:
-    spread = "no interval" if measured.ci95 is None else f"95 % [{measured.ci95[0]:+.2f}, {measured.ci95[1]:+.2f}]"
-    text = f"{what} {measured.value:+.2f} {unit}, {spread}, gate {gate:g}"
+    low, high = measured.ci95
+    text = f"{what} {measured.value:+.2f} {unit}, 95 % [{low:+.2f}, {high:+.2f}], gate {gate:g}"
     return text if verdict is Verdict.FAIL else f"inconclusive: {text}"

@@ -46,6 +46,7 @@ def _run(run: Run) -> str:
         *_table(run),
     ]
     warnings = [f"{row.name}: {row.status}" for row in run.rows if row.status != "ok"]
+    warnings += [f"{row.name}: {absence}" for row in run.rows for absence in row.unmeasured]
     warnings += [f"{row.name} is unstable: {why}" for row in run.rows for why in row.unstable]
     if warnings:
         lines += ["", *(f"* {text(warning)}" for warning in warnings)]
@@ -100,6 +101,6 @@ def _measured(found: Measured | None, digits: int) -> str:
     if found is None:
         return DASH
     words = f"{found.value:+.{digits}f}"
-    if found.ci95 is not None and found.ci95[0] < found.ci95[1]:
+    if found.ci95[0] < found.ci95[1]:
         words += f" ({found.ci95[0]:+.{digits}f} to {found.ci95[1]:+.{digits}f})"
     return text(words)

@@ -92,28 +92,43 @@ def reopen(artifact: Artifact, session: Session, weights: str | None) -> list[St
     return [*stages, last_stage(artifact, session)]
 
 
-def _eager(artifact: Artifact, weights: str | None) -> list[Stage]:
-    entry: dict[str, Any] = artifact.manifest["weights"]
-    source = weights or (entry["source"] if entry["source"] != "file" else None)
-    if source is None or importlib.util.find_spec("torch") is None:
-        if weights is not None:
-            raise UnavailableError("--weights needs torch to run the eager model: pip install 'edgecnn[export]'")
-        return []
-    from edgecnn.graph.fold import fold
+def eager_model(artifact: Artifact, weights: str | None = None) -> "nn.Module":
+    """The network that an artifact was made from, in evaluation mode; nothing is downloaded for it.
+
+    Args:
+        weights: where the user says the state dict is, else where the manifest's source has it.
+
+    Raises:
+        UnavailableError: torch, or the weights, are not here.
+        InputError: ``weights`` is no state dict of this network.
+        IntegrityError: these are not the weights that the artifact was made from.
+    """
+    model, entry = artifact.manifest["model"], artifact.manifest["weights"]
+    if weights is None and entry["source"] == "file":
+        raise UnavailableError(
+            "the artifact was made from a file of weights, which it does not carry; name it with --weights"
+        )
+    if importlib.util.find_spec("torch") is None:
+        raise UnavailableError("the eager model needs torch: pip install 'edgecnn[export]'")
     from edgecnn.models.weights import load_model
 
-    model = artifact.manifest["model"]
+    source = weights or entry["source"]
+    loaded = load_model(find_model(model["name"]), source, model["num_classes"], fetch=False)
+    if loaded.sha256 != entry["sha256"]:
+        raise IntegrityError(f"{source}: sha256 of the state dict is {loaded.sha256}, expected {entry['sha256']}")
+    return loaded.model
+
+
+def _eager(artifact: Artifact, weights: str | None) -> list[Stage]:
     try:
-        loaded = load_model(find_model(model["name"]), source, model["num_classes"], fetch=False)
+        model = eager_model(artifact, weights)
     except EdgecnnError:
         if weights is not None:
             raise
         return []  # not on this machine; the result says what was compared with instead
-    if loaded.sha256 != entry["sha256"]:
-        if weights is not None:
-            raise IntegrityError(f"{weights}: sha256 of the state dict is {loaded.sha256}, expected {entry['sha256']}")
-        return []
-    return [torch_stage("eager", loaded.model), torch_stage("folded", fold(loaded.model))]
+    from edgecnn.graph.fold import fold
+
+    return [torch_stage("eager", model), torch_stage("folded", fold(model))]
 
 
 def _graph(artifact: Artifact, path: Path, optimize: bool) -> Any:

@@ -11,6 +11,7 @@ from typing import Any
 
 import msgspec
 import pytest
+from safetensors.torch import load_file, save_file
 
 from edgecnn.bench.record import Row, Run, read_run
 from edgecnn.pipeline import Exported
@@ -135,6 +136,60 @@ def test_a_rejected_artifact_is_timed_and_named(command: Command, artifact: Path
     answer = command("bench", artifact, *BRIEF, "--json")
     timed(run_of(answer.out).rows[0])
     assert answer.err == "warning: artifact was rejected by its last check; `edgecnn verify` says why\n"
+
+
+def test_an_artifact_made_from_a_file_is_held_against_its_own_network(
+    command: Command, fragile_weights: Path, tmp_path: Path
+) -> None:
+    folder, other = tmp_path / "small", tmp_path / "other.safetensors"
+    small = ("--target", "onnx", "--fp32", "--size", "32")
+    assert command("export", "mobilenetv1", "--weights", fragile_weights, *small, "--out", folder).code in (0, 6)
+    line = ("bench", folder, "--against", "eager", *BRIEF)
+    eager, _ = run_of(command(*line, "--json").out).rows
+    assert eager.status == (
+        "the artifact was made from a file of weights, which it does not carry; name it with --weights"
+    )
+    answer = command(*line, "--weights", fragile_weights, "--json")
+    for row in run_of(answer.out).rows:
+        timed(row)
+    state = load_file(fragile_weights)
+    save_file(state | {"classifier.1.bias": state["classifier.1.bias"] + 1}, other)
+    answer = command(*line, "--weights", other)
+    assert (answer.code, answer.out) == (7, "")
+    assert "other.safetensors: sha256 of the state dict is " in answer.err
+
+
+def test_weights_are_of_networks_that_were_made_from_a_file(
+    command: Command, artifact: Path, fragile_weights: Path
+) -> None:
+    answer = command("bench", artifact, "--weights", fragile_weights)
+    assert (answer.code, answer.out) == (2, "")
+    assert "--weights is for --against eager or compile; give one of them, or drop it" in answer.err
+    answer = command("bench", artifact, "--against", "eager", "--weights", fragile_weights)
+    assert (answer.code, answer.out) == (2, "")
+    assert "--weights is for artifacts that were exported from a file, and none of these was; drop it" in answer.err
+    answer = command("bench", artifact, "--against", "eager", "--weights", fragile_weights, "--host", "board")
+    assert (answer.code, answer.out) == (2, "")
+    assert "--weights needs PyTorch, which no board has to have; drop it, or --host" in answer.err
+
+
+def test_what_could_not_be_measured_says_why(
+    command: Command, artifact: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    out = tmp_path / "run.json"
+    monkeypatch.setattr("edgecnn.bench.opening.LIMIT_S", 0.01)
+    answer = command("bench", artifact, *BRIEF, "--out", out)
+    assert answer.code == 0
+    (row,) = read_run(out).rows
+    assert (row.status, row.load_ms, row.first_ms, row.memory_bytes) == ("ok", None, None, None)
+    why = "its own process took longer than 0.01 s"
+    assert row.absences == {"load_ms": why, "first_ms": why, "memory_bytes": why}
+    said = f"load time, first answer and memory were not measured: {why}"
+    assert f"artifact: {said}" in answer.out
+    assert f"artifact: {said}" in command("report", out, "--markdown").out
+    page = tmp_path / "run.html"
+    assert command("report", out, "-o", page).code == 0
+    assert said in page.read_text("utf-8")
 
 
 WITHOUT_TORCH = """

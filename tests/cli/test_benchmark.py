@@ -1,12 +1,15 @@
 """``edgecnn benchmark``: a row for every target and precision, whatever became of it, and a verdict."""
 
+import importlib.util
 from pathlib import Path
 
 import msgspec
+import pytest
 from PIL import Image
 
 from edgecnn.artifact import load_artifact
 from edgecnn.bench.record import Run, read_run
+from edgecnn.targets.registry import TARGETS
 from tests.conftest import Command
 
 SMALL = (
@@ -49,6 +52,27 @@ def test_a_row_that_fails_does_not_stop_the_others(command: Command, tmp_path: P
     assert "onnx-int8: not built: " in answer.out
     assert "failed" in answer.out
     assert "ship onnx-fp" in answer.out
+
+
+def test_a_target_that_cannot_run_here_does_not_stop_the_others(command: Command, photos: Path, tmp_path: Path) -> None:
+    """`--effort best` times layers, for which TensorRT needs a GPU."""
+    if not TARGETS["tensorrt"].absence:
+        pytest.skip("this machine has a GPU for TensorRT")
+    out = tmp_path / "run.json"
+    answer = command(*SMALL, "--targets", "tensorrt,onnx", "--effort", "best", "--calib", photos, "--out", out)
+    assert (answer.code, answer.err) == (0, "")
+    rows = {row.name: row for row in read_run(out).rows}
+    assert list(rows) == [f"{target}-{name}" for target in ("tensorrt", "onnx") for name in ("fp32", "fp16", "int8")]
+    assert rows["tensorrt-int8"].status.startswith("not built: --effort best times layers on the device, and tensorrt")
+    assert {rows[f"onnx-{name}"].status for name in ("fp32", "fp16", "int8")} == {"ok"}
+
+
+def test_where_nothing_can_be_built_the_first_reason_ends_it(command: Command, monkeypatch: pytest.MonkeyPatch) -> None:
+    find = importlib.util.find_spec
+    monkeypatch.setattr("importlib.util.find_spec", lambda name, *rest: None if name == "torch" else find(name, *rest))
+    answer = command(*SMALL, "--targets", "onnx,openvino")
+    assert (answer.code, answer.out) == (4, "")
+    assert answer.err == "edgecnn: export needs torch: pip install 'edgecnn[export]'\n"
 
 
 def test_a_rejected_row_is_shown_and_not_shipped(

@@ -30,6 +30,22 @@ def test_a_run_survives_its_file(tmp_path: Path) -> None:
     assert read_run(path) == RUN
 
 
+def test_an_older_run_is_read(tmp_path: Path) -> None:
+    """One from before rows said why a figure is not there."""
+    path = tmp_path / "run.json"
+    document = msgspec.json.decode(encode(RUN))
+    for row in document["rows"]:
+        del row["absences"]
+    path.write_bytes(msgspec.json.encode(document))
+    assert read_run(path) == RUN
+
+
+def test_one_reason_is_said_once() -> None:
+    row = Row("a", "artifact", "m", "onnx", "fp32", "ok", absences={"load_ms": "x", "memory_bytes": "x", "ratio": "y"})
+    assert row.unmeasured == ("load time and memory were not measured: x", "the ratio was not measured: y")
+    assert RUN.rows[0].unmeasured == ()
+
+
 @pytest.mark.parametrize(
     "content",
     [b"", b"{}", b"[1]", b"\xff", encode(RUN).replace(b'"rows"', b'"columns"'), encode(RUN)[:-20]],
