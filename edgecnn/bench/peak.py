@@ -1,23 +1,29 @@
 """What this machine reaches at most: a stack of large pointwise convolutions, in a row's own runtime and precision.
 
 A roofline's flat part (Williams, Waterman and Patterson 2009): enough arithmetic per byte that memory does not matter.
-The network is written as ONNX by hand, which both runtimes read and no package is needed for on a device.
+The network is written as ONNX by hand, which both runtimes read and no package is needed for on a device; torch has its
+own layers.
 """
 
 import time
 from collections.abc import Mapping
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from edgecnn.bench.peak_graph import CHANNELS, CLASSES, SIDE, STACK, peak_graph
 from edgecnn.bench.record import Roofline
 from edgecnn.errors import EdgecnnError
-from edgecnn.targets.base import FP32, INT8, Interface, Session, Tuning
+from edgecnn.targets.base import BF16, FP16, FP32, INT8, Interface, Session, Tuning
+
+if TYPE_CHECKING:
+    from torch import nn
 
 # Multiply-accumulates of one run; what comes after the stack is no work to speak of.
 MACS = STACK * SIDE * SIDE * CHANNELS * CHANNELS
 WARM_UP, SECONDS = 3, 0.5
-PEAKS = {"onnxruntime": (FP32, INT8), "openvino": (FP32, INT8)}  # what can be measured, by runtime
+# What can be asked for, by runtime; what it then computes in, it has to say.
+PEAKS = {"onnxruntime": (FP32, INT8), "openvino": (FP32, BF16, FP16, INT8), "torch": (FP32,)}
 
 
 def measure_peak(package: str, precision: str, tuning: Tuning) -> float | None:
@@ -30,7 +36,7 @@ def measure_peak(package: str, precision: str, tuning: Tuning) -> float | None:
     if precision not in PEAKS.get(package, ()):
         return None
     try:
-        session = _opened(package, peak_graph(precision == INT8), tuning)
+        session = _opened(package, precision, tuning)
     except EdgecnnError:
         return None
     layers = [kernel for kernel in session.executed() if any(name.endswith("/Conv") for name in kernel.nodes)]
@@ -62,12 +68,33 @@ def roofline(executed: Mapping[str, float], macs: int, seconds: float, peaks: Ma
     return Roofline(most, round(gops, 2), round(peaks[most], 2), round(gops / peaks[most], 4))
 
 
-def _opened(package: str, graph: bytes, tuning: Tuning) -> Session:
+def _opened(package: str, precision: str, tuning: Tuning) -> Session:
     interface = Interface(1, CHANNELS, SIDE, SIDE, CLASSES)
+    if package == "torch":
+        from edgecnn.bench.torch_session import TorchSession
+
+        return TorchSession(_torch_stack(), interface, False, tuning)
+    graph = peak_graph(precision == INT8)
     if package == "openvino":
         from edgecnn.targets.openvino import OpenVinoSession
 
-        return OpenVinoSession(graph, None, interface, tuning=tuning)
+        return OpenVinoSession(graph, None, interface, FP32 if precision == INT8 else precision, tuning)
     from edgecnn.targets.onnxruntime import OnnxRuntimeSession
 
     return OnnxRuntimeSession(graph, interface, tuning=tuning)
+
+
+def _torch_stack() -> "nn.Module":
+    """What ``peak_graph`` is, of torch's layers; weights keep the size of what goes through, and biases are zero.
+
+    With torch's own initial values biases would outweigh what rounding does, and no rounding would show.
+    """
+    import torch
+    from torch import nn
+
+    stack = [layer for _ in range(STACK) for layer in (nn.Conv2d(CHANNELS, CHANNELS, 1), nn.ReLU())]
+    network = nn.Sequential(*stack, nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(CHANNELS, CLASSES))
+    random = torch.Generator().manual_seed(0)
+    for tensor in network.parameters():
+        nn.init.normal_(tensor, 0, CHANNELS**-0.5, random) if tensor.ndim > 1 else nn.init.zeros_(tensor)
+    return network

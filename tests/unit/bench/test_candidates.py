@@ -6,9 +6,11 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 from safetensors.torch import save_file
 
 from edgecnn.bench.candidates import Candidate, _unique, agreed_batch, candidates
+from edgecnn.bench.torch_session import TorchSession
 from edgecnn.errors import UnavailableError, UsageError
 from edgecnn.models.registry import find_model
 from edgecnn.models.weights import load_model
@@ -89,6 +91,19 @@ def test_weights_that_an_artifact_does_not_carry_are_not_guessed(tmp_path: Path)
     )
     with pytest.raises(UnavailableError, match="made from a file of weights, which it does not carry"):
         Candidate("", "eager", exported.artifact).open()
+
+
+def test_a_network_that_answers_like_float32_computes_in_it(
+    tiny_export: Export, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    candidate = Candidate("", "eager", tiny_export("onnx", "fp32").artifact)
+    session = candidate.open()
+    assert candidate.executed(session) == {"fp32": 1.0}
+    run = TorchSession._run
+    monkeypatch.setattr(
+        TorchSession, "_run", lambda self, image: run(self, torch.from_numpy(image).bfloat16().float().numpy())
+    )
+    assert candidate.executed(session) == {}
 
 
 def test_shares_are_of_the_arithmetic() -> None:

@@ -1,13 +1,20 @@
 """The roof over a row: a graph that runtimes really run in the precision that it is measured for."""
 
+import copy
+import platform
+
 import onnx
 import pytest
+import torch
 
+from edgecnn.bench.machine import facts, snapshot
 from edgecnn.bench.peak import MACS, measure_peak, roofline
 from edgecnn.bench.peak_graph import peak_graph
+from edgecnn.bench.torch_session import TorchSession
+from edgecnn.data.preprocess import Float
 from edgecnn.graph.graph import Graph
 from edgecnn.graph.macs import layer_macs
-from edgecnn.targets.base import FP32, INT8, UNTUNED, Tuning
+from edgecnn.targets.base import BF16, FP32, INT8, UNTUNED, Tuning
 
 
 @pytest.mark.parametrize("int8", [False, True])
@@ -26,7 +33,35 @@ def test_a_peak_is_of_the_precision_that_really_runs(package: str, precision: st
     assert found > 0.1
 
 
-@pytest.mark.parametrize(("package", "precision"), [("torch", FP32), ("openvino", "bf16"), ("tensorrt", INT8)])
+def test_torch_runs_the_same_stack() -> None:
+    found = measure_peak("torch", FP32, Tuning(1))
+    assert found is not None
+    assert found > 0.1
+
+
+def test_a_stack_that_torch_rounds_is_no_peak_of_float32(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whether oneDNN rounds float32 depends on the CPU as well as on its settings; here something surely does."""
+
+    def rounded(self: TorchSession, image: Float) -> Float:
+        with torch.inference_mode():
+            logits: Float = copy.deepcopy(self._network).bfloat16().float()(torch.from_numpy(image)).numpy()
+        return logits
+
+    monkeypatch.setattr(TorchSession, "_run", rounded)
+    assert measure_peak("torch", FP32, Tuning(1)) is None
+
+
+def test_bf16_has_a_peak_where_the_cpu_has_bf16() -> None:
+    isa = set(facts(snapshot(), snapshot())["cpu"].get("isa", ()))
+    found = measure_peak("openvino", BF16, Tuning(1))
+    if isa & {"avx512_bf16", "amx_bf16"}:
+        assert found is not None
+        assert found > 0.1
+    elif platform.machine() == "x86_64" and "avx512f" not in isa:
+        assert found is None
+
+
+@pytest.mark.parametrize(("package", "precision"), [("torch", BF16), ("onnxruntime", BF16), ("tensorrt", INT8)])
 def test_what_cannot_be_measured_has_no_peak(package: str, precision: str) -> None:
     assert measure_peak(package, precision, UNTUNED) is None
 
