@@ -48,7 +48,9 @@ def print_rungs(rungs: "tuple[Rung, ...]") -> None:
     labelled = rungs[0].top1 is not None
     columns = ["rung", "n|", "agreement|", *(["top-1|"] if labelled else []), "SQNR dB|", "KL|", "ranges", "float|"]
     table = table_of(*columns, "takes", "seconds|", "")
+    refined = False  # any rung so far
     for rung in rungs:
+        refined |= rung.refined
         table.add_row(
             rung.name,
             str(rung.n),
@@ -60,7 +62,7 @@ def print_rungs(rungs: "tuple[Rung, ...]") -> None:
             str(len(rung.float_layers)),
             "" if rung.slowdown is None else _takes(rung.slowdown),
             f"{rung.elapsed_s:.1f}",
-            "" if rung.kept else "not kept" if rung.refined else "not kept, not refined",
+            "" if rung.kept else "not kept, not refined" if refined and not rung.refined else "not kept",
         )
     out.print(table)
 
