@@ -3,7 +3,6 @@
 import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, fields, replace
-from datetime import UTC, datetime
 from importlib import metadata
 from pathlib import Path
 from typing import Any
@@ -16,7 +15,7 @@ from edgecnn.bench.layers import layer_times
 from edgecnn.bench.machine import facts, snapshot
 from edgecnn.bench.opening import Opening, measure_opening
 from edgecnn.bench.peak import measure_peak, roofline
-from edgecnn.bench.record import SCHEMA, Energy, Row, Run, Settings
+from edgecnn.bench.record import SCHEMA, Energy, Row, Run, Settings, now
 from edgecnn.bench.steady import unsteady_machine, unsteady_times
 from edgecnn.bench.throughput import TURNS, flood_in_turns
 from edgecnn.data.preprocess import Float
@@ -90,7 +89,8 @@ def bench(request: BenchRequest, progress: Progress | None = None) -> Run:
     result, speeds = _timed(ready, request, progress)
     after = snapshot()
     with progress.stage("peaks and energy"):
-        peaks = _peaks(ready, tuning)
+        executed = {row.candidate.name: row.candidate.executed(row.session) for row in ready}
+        peaks = _peaks(ready, executed, tuning)
         energies = {row.candidate.name: _energy(row, batch, request) for row in ready}
     with progress.stage("layers"):
         layers = {
@@ -106,19 +106,18 @@ def bench(request: BenchRequest, progress: Progress | None = None) -> Run:
         if name in refusals:
             rows.append(_row(candidate, refusals[name], {"size_bytes": candidate.size_bytes()}))
             continue
-        opened = next(row for row in ready if row.candidate is candidate)
         times = result.times(name)
         per_s = batch * speeds.get(name, 1000 / times.p50_ms)
-        executed, macs = candidate.executed(opened.session), sum(candidate.artifact.layer_macs.values())
+        macs = sum(candidate.artifact.layer_macs.values())
         measured = {
             "runtime": _runtime(candidate.package),
-            "executed": executed,
+            "executed": executed[name],
             "times": times,
             "images_per_s": round(per_s, 3),
             "size_bytes": candidate.size_bytes(),
             "ratio": None if name == first else result.ratio(name, first),
             "energy": energies[name],
-            "roofline": roofline(executed, round(per_s * macs), 1.0, peaks[candidate.package]),
+            "roofline": roofline(executed[name], round(per_s * macs), 1.0, peaks[candidate.package]),
             "layers": layers.get(name, ()),
             "unstable": (*unsteady_times(times.rounds_ms, name not in result.unsettled), *meanwhile),
         } | _opening(openings[name])
@@ -127,7 +126,7 @@ def bench(request: BenchRequest, progress: Progress | None = None) -> Run:
         SCHEMA,
         "bench",
         __version__,
-        datetime.now(UTC).isoformat(timespec="seconds").replace("+00:00", "Z"),
+        now(),
         facts(before, after),
         Settings(request.mode, request.threads, batch, request.duration_s, "golden pairs of each artifact"),
         tuple(rows),
@@ -183,13 +182,15 @@ def _timed(ready: Sequence[Opened], request: BenchRequest, progress: Progress) -
         return race(runs, request.duration_s * len(ready), MOST_ROUNDS, on_round=progress.advance), {}
 
 
-def _peaks(ready: Sequence[Opened], tuning: Tuning) -> dict[str, dict[str, float]]:
+def _peaks(
+    ready: Sequence[Opened], executed: Mapping[str, Mapping[str, float]], tuning: Tuning
+) -> dict[str, dict[str, float]]:
     """Giga-operations per second by runtime and by precision, of those that rows run in."""
     single = replace(tuning, many=False)  # all threads on one run, whatever the rows do
     found: dict[str, dict[str, float]] = {}
     for row in ready:
         peaks = found.setdefault(row.candidate.package, {})
-        for precision in row.candidate.executed(row.session):
+        for precision in executed[row.candidate.name]:
             if precision not in peaks:
                 peak = measure_peak(row.candidate.package, precision, single)
                 peaks |= {} if peak is None else {precision: peak}

@@ -1,6 +1,5 @@
 """What a bundle's ``run.py`` measured on its device, as a run on record like any other."""
 
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -10,7 +9,7 @@ from edgecnn.artifact import REJECTED, Artifact, load_artifact
 from edgecnn.bench.candidates import ARTIFACT, Candidate
 from edgecnn.bench.latency import Race
 from edgecnn.bench.layers import by_module
-from edgecnn.bench.record import SCHEMA, Energy, Row, Run, Settings
+from edgecnn.bench.record import SCHEMA, Energy, Row, Run, Settings, now
 from edgecnn.bench.steady import unsteady_times
 from edgecnn.names import __version__
 from edgecnn.targets.registry import find_target
@@ -36,7 +35,7 @@ def device_run(folder: Path, result: Path) -> Run:
         SCHEMA,
         "bench",
         __version__,
-        datetime.now(UTC).isoformat(timespec="seconds").replace("+00:00", "Z"),
+        now(),
         msgspec.to_builtins(found.result.machine),
         Settings("latency", None, measured.batch, seconds, images),
         (_row(artifact, found),),

@@ -4,6 +4,7 @@ The document is one JSON file. Milliseconds, bytes, joules and watts are in the 
 null, and a word beside it says why.
 """
 
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +15,11 @@ from edgecnn.errors import InputError
 SCHEMA = 1
 # Figures that may be absent, for people.
 FIGURES = {"load_ms": "load time", "first_ms": "first answer", "memory_bytes": "memory", "ratio": "the ratio"}
+
+
+def now() -> str:
+    """Such as ``2026-01-31T23:59:59Z``."""
+    return datetime.now(UTC).isoformat(timespec="seconds").replace("+00:00", "Z")
 
 
 class Ratio(msgspec.Struct, frozen=True, forbid_unknown_fields=True):

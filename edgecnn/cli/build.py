@@ -78,6 +78,12 @@ def export(
     from edgecnn.pipeline import export as run
     from edgecnn.request import ExportRequest, plan
 
+    architectures = _architectures(gpu_arch)
+
+    def tensorrts(name: str) -> bool:
+        """Whether this target gets TensorRT's own flags; where TensorRT is not asked for, the others refuse them."""
+        return name == "tensorrt" or "tensorrt" not in target
+
     requests = [
         ExportRequest(
             model=model,
@@ -92,9 +98,9 @@ def export(
             max_drop_pp=max_drop,
             effort=effort,
             reduce_range=reduce_range if name != "tensorrt" or len(target) == 1 else None,
-            flavour=flavour if name == "tensorrt" or "tensorrt" not in target else None,
-            gpu_arch=_architectures(gpu_arch) if name == "tensorrt" or "tensorrt" not in target else (),
-            fp16_scales=fp16_scales if name == "tensorrt" or "tensorrt" not in target else None,
+            flavour=flavour if tensorrts(name) else None,
+            gpu_arch=architectures if tensorrts(name) else (),
+            fp16_scales=fp16_scales if tensorrts(name) else None,
             out=out / name if out is not None and len(target) > 1 else out,
             force=force,
         )

@@ -10,7 +10,7 @@ import onnx
 from numpy.typing import NDArray
 from onnx import numpy_helper
 
-from edgecnn.names import BATCH
+from edgecnn.names import BATCH, INPUT
 
 OPSET = 17  # the newest that TensorRT 8.5 reads; the ops of these networks are the same in later ones
 IR_VERSION = 8
@@ -53,6 +53,20 @@ class Graph:
             for name in node.input:
                 found.setdefault(name, []).append(node)
         return found
+
+    @cached_property
+    def positions(self) -> dict[str, int]:
+        """Where in the order of nodes each tensor is made; the image comes before all."""
+        return {name: position for position, node in enumerate(self.nodes) for name in node.output} | {INPUT: -1}
+
+    @cached_property
+    def shapes(self) -> dict[str, tuple[int, ...]]:
+        """Of one image, without the batch, by tensor."""
+        inferred = onnx.shape_inference.infer_shapes(self.model).graph
+        return {
+            value.name: tuple(int(dim.dim_value) for dim in value.type.tensor_type.shape.dim[1:])
+            for value in (*inferred.input, *inferred.value_info, *inferred.output)
+        }
 
     @property
     def input_shape(self) -> tuple[int | None, int, int, int]:

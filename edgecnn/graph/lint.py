@@ -11,12 +11,12 @@ import onnx
 from onnx import TensorProto
 
 from edgecnn.errors import BuildError
+from edgecnn.graph.fp16 import HALF_OPSET
 from edgecnn.graph.graph import Graph
 
 QUANTIZERS = ("QuantizeLinear", "DequantizeLinear")
 OPSETS = range(13, 25)  # per-channel Q/DQ needs 13; the parser takes any number and guesses
 IR_VERSIONS = range(7, 13)
-FP16_SCALES = 19  # the first opset whose quantizers have scales of half precision
 OUTPUT_AXES = {"Conv": 0, "ConvTranspose": 1}  # of a weight; a Gemm's depends on whether it is transposed
 
 
@@ -65,8 +65,8 @@ def _quantizer_problems(graph: Graph, node: onnx.NodeProto) -> Iterator[str]:
     if found_scale is None:
         yield f"{where}: its scale is computed, expected a constant"
         return
-    if found_scale.dtype == np.float16 and graph.opset < FP16_SCALES:
-        yield f"{where}: a float16 scale, which takes opset {FP16_SCALES}, not {graph.opset}"
+    if found_scale.dtype == np.float16 and graph.opset < HALF_OPSET:
+        yield f"{where}: a float16 scale, which takes opset {HALF_OPSET}, not {graph.opset}"
     scale = found_scale.astype(np.float64)
     if not (np.isfinite(scale).all() and (scale > 0).all()):
         yield f"{where}: its scale is not positive and finite"

@@ -19,7 +19,7 @@ def layer_macs(graph: Graph) -> dict[str, int]:
     Args:
         graph: FP32, at batch 1.
     """
-    sizes = _values(graph)
+    sizes = {name: math.prod(shape) for name, shape in graph.shapes.items()}
     found = {}
     for node in graph.nodes:
         if node.op_type in ("Conv", "Gemm"):
@@ -33,7 +33,7 @@ def activation_sizes(graph: Graph) -> dict[str, int]:
 
     A SiLU is two nodes, a sigmoid and its product with its own input, and goes by the name of the product.
     """
-    sizes = _values(graph)
+    sizes = {name: math.prod(shape) for name, shape in graph.shapes.items()}
     found = {}
     for node in graph.nodes:
         inside = any(_is_silu(graph, user) for user in graph.consumers.get(node.output[0], []))
@@ -59,12 +59,3 @@ def _is_silu(graph: Graph, node: onnx.NodeProto) -> bool:
         if producer is not None and producer.op_type == "Sigmoid" and producer.input[0] == value:
             return True
     return False
-
-
-def _values(graph: Graph) -> dict[str, int]:
-    """How many values of one image each tensor holds."""
-    inferred = onnx.shape_inference.infer_shapes(graph.model).graph
-    return {
-        value.name: math.prod(dim.dim_value for dim in value.type.tensor_type.shape.dim[1:])
-        for value in (*inferred.input, *inferred.value_info, *inferred.output)
-    }

@@ -15,7 +15,7 @@ from onnx import TensorProto, helper
 
 from edgecnn.graph.graph import Graph, with_batch
 from edgecnn.graph.session import inference_session
-from edgecnn.names import INPUT, OUTPUT
+from edgecnn.names import OUTPUT
 from edgecnn.parity import compare
 from edgecnn.quant.calibrate import Range
 from edgecnn.quant.lower.qdq import activation_pair
@@ -48,10 +48,9 @@ class Alone:
         images: Float,
         signed: Collection[str] = (),
     ) -> None:
-        order = {name: position for position, node in enumerate(graph.nodes) for name in node.output} | {INPUT: -1}
         self.tensors = {
             name: placement.roles[name]
-            for name in sorted(placement.roles, key=order.__getitem__)
+            for name in sorted(placement.roles, key=graph.positions.__getitem__)
             if placement.roles[name] & set(roles)
         }
         self._signed = signed
@@ -78,6 +77,8 @@ class _Behind:
     def __init__(self, graph: Graph, placement: Placement, tensors: Sequence[str], signed: Collection[str]) -> None:
         self.tensors = tensors
         self._graph, self._signed = graph, signed
+        idle = [(name, ActivationQuantizer(1.0, 0, frozenset(), name in signed)) for name in tensors]
+        self._off = {key: value for name, one in idle for key, value in _switch(name, one, on=False).items()}
         self._nodes: list[onnx.NodeProto] = []
         made: set[str] = set()
         for node in graph.nodes:
@@ -95,10 +96,7 @@ class _Behind:
         Args:
             values: of what it reads.
         """
-        idle = {name: ActivationQuantizer(1.0, 0, frozenset(), name in self._signed) for name in self.tensors}
-        switches = [_switch(name, one, on=False) for name, one in idle.items()] + [_switch(tensor, quantizer, on=True)]
-        feeds = values | {name: value for switch in switches for name, value in switch.items()}
-        (answers,) = self._session.run([OUTPUT], feeds)
+        (answers,) = self._session.run([OUTPUT], values | self._off | _switch(tensor, quantizer, on=True))
         return np.asarray(answers)
 
     @cached_property

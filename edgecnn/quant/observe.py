@@ -4,12 +4,12 @@ What calibration wants of a tensor is a few numbers, and the runtime makes them 
 activations of MobileNetV3-Large out of it takes longer than to compute them.
 """
 
-from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Sequence
 from enum import Enum
 
 import numpy as np
 import onnx
-from onnx import TensorProto, helper, shape_inference
+from onnx import TensorProto, helper
 
 from edgecnn.data.preprocess import Float
 from edgecnn.errors import InputError
@@ -70,8 +70,7 @@ def observe_values(
         InputError: images that are not finite or not normalised, or on which a tensor is not finite. Minima, sums and
             histograms would launder either.
     """
-    order = {name: position for position, node in enumerate(graph.nodes) for name in node.output}
-    names = sorted(tensors, key=lambda name: order.get(name, -1))  # the first to go wrong is the one to be named
+    names = sorted(tensors, key=graph.positions.__getitem__)  # the first to go wrong is the one to be named
     model = with_batch(graph, None).copy()
     for name in names:
         if name not in (INPUT, OUTPUT):
@@ -129,16 +128,15 @@ def _check_finite(name: str, value: Float, count: int) -> None:
 
 def _summarised(graph: Graph, tensors: Collection[str], summaries: Sequence[Summary]) -> bytes:
     model = with_batch(graph, None).copy()
-    shapes = _shapes(model)
     for tensor in tensors:
-        channels, *positions = shapes[tensor]
+        channels, *positions = graph.shapes[tensor]
         rows = f"{tensor}/rows"
         made = [
             _constant(f"{rows}/shape", [0, channels, int(np.prod(positions))]),
             helper.make_node("Reshape", [tensor, f"{rows}/shape"], [rows]),
         ]
         for summary in summaries:
-            made += _nodes(summary, rows, _name(tensor, summary), int(np.prod(shapes[tensor])))
+            made += _nodes(summary, rows, _name(tensor, summary), int(np.prod(graph.shapes[tensor])))
             model.graph.output.append(helper.make_tensor_value_info(made[-1].output[0], TensorProto.FLOAT, None))
         model.graph.node.extend(made)
     return bytes(model.SerializeToString())
@@ -171,12 +169,3 @@ def _constant(name: str, numbers: Iterable[int]) -> onnx.NodeProto:
 
 def _name(tensor: str, summary: Summary) -> str:
     return f"{tensor}/{summary.name}"
-
-
-def _shapes(model: onnx.ModelProto) -> Mapping[str, tuple[int, ...]]:
-    """Of one image, by tensor."""
-    inferred = shape_inference.infer_shapes(model).graph
-    return {
-        value.name: tuple(dim.dim_value for dim in value.type.tensor_type.shape.dim[1:])
-        for value in (*inferred.value_info, *inferred.input, *inferred.output)
-    }

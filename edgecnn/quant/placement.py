@@ -13,7 +13,7 @@ from enum import Enum
 import onnx
 
 from edgecnn.graph.graph import Graph
-from edgecnn.names import INPUT, OUTPUT
+from edgecnn.names import OUTPUT
 
 
 class Role(Enum):
@@ -84,8 +84,7 @@ def activation_output(graph: Graph, layer: onnx.NodeProto) -> str:
 
 def skip_input(graph: Graph, add: onnx.NodeProto) -> str:
     """The input of an Add that is not a convolution's own output; the earlier one where both are."""
-    order = {node.output[0]: position for position, node in enumerate(graph.nodes)} | {INPUT: -1}
-    first, second = sorted(add.input, key=order.__getitem__)
+    first, second = sorted(add.input, key=graph.positions.__getitem__)
     producer = graph.producers.get(second)
     return str(first if producer is not None and producer.op_type == "Conv" else second)
 

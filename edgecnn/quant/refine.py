@@ -1,11 +1,11 @@
 """Refinement in the graph's order, everything before a layer quantized: first its rounding, then its bias."""
 
+import math
 from collections.abc import Callable, Mapping
 from dataclasses import replace
 from typing import Any
 
 import numpy as np
-import onnx
 from numpy.typing import NDArray
 from onnx import numpy_helper
 
@@ -97,15 +97,5 @@ def layer_means(graph: Graph, images: Float) -> dict[str, Means]:
 
 def refinement_images(graph: Graph, images: ImageSet, how: Preprocess) -> Float:
     """``(n, C, H, W) float32``: an even sample of a set, as many as refinement layer by layer can hold in memory."""
-    count = max(1, min(MOST_IMAGES, MOST_BYTES // _largest_tensor_bytes(graph)))
+    count = max(1, min(MOST_IMAGES, MOST_BYTES // (4 * max(map(math.prod, graph.shapes.values())))))
     return np.concatenate(list(spread(images, count).batches(how, CHUNK)))
-
-
-def _largest_tensor_bytes(graph: Graph) -> int:
-    """Of one image, float32."""
-    inferred = onnx.shape_inference.infer_shapes(graph.model)
-    sizes = [
-        int(np.prod([dim.dim_value or 1 for dim in value.type.tensor_type.shape.dim]))
-        for value in (*inferred.graph.value_info, *inferred.graph.input)
-    ]
-    return 4 * max(sizes)

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from edgecnn.data.preprocess import Float
 from edgecnn.graph.graph import Graph, with_batch
 from edgecnn.graph.session import inference_session, logits
-from edgecnn.parity import compare, six_digits
+from edgecnn.parity import Parity, compare, six_digits
 from edgecnn.quant.alone import EVERY
 from edgecnn.quant.lower.qdq import Profile, lower
 from edgecnn.quant.placement import place
@@ -117,11 +117,11 @@ class Judge:
     def consider(self, name: str, candidate: Candidate, slowdown: Slowdown | None = None) -> None:
         """Keeps a candidate if it is better than the best so far, and its evidence in any case."""
         answers = self._answers(candidate, EVERY)
-        kl = compare(self._want, answers).kl
-        kept = self._best is None or kl < self._best[0]
+        parity = compare(self._want, answers)
+        kept = self._best is None or parity.kl < self._best[0]
         if kept:
-            self._best = (kl, candidate)
-        self._note(name, candidate, answers, EVERY, kept, slowdown)
+            self._best = (parity.kl, candidate)
+        self._note(name, candidate, answers, parity, EVERY, kept, slowdown)
 
     def prefers(self, name: str, candidate: Candidate, plain: Candidate, some: slice) -> bool:
         """Whether a candidate is worth more work: clearly better than what it comes from, on some of the images.
@@ -129,10 +129,10 @@ class Judge:
         Where it is not, a row says so.
         """
         answers = self._answers(candidate, some)
-        found, before = (compare(self._want[some], got).kl for got in (answers, self._answers(plain, some)))
-        better = found < CLEARLY * before
+        found, before = (compare(self._want[some], got) for got in (answers, self._answers(plain, some)))
+        better = found.kl < CLEARLY * before.kl
         if not better:
-            self._note(name, candidate, answers, some, kept=False)
+            self._note(name, candidate, answers, found, some, kept=False)
         return better
 
     def proves(self, max_drop_pp: float) -> bool:
@@ -145,11 +145,12 @@ class Judge:
         name: str,
         candidate: Candidate,
         answers: Float,
+        parity: Parity,
         some: slice,
         kept: bool,
         slowdown: Slowdown | None = None,
     ) -> None:
-        table, parity = self._profile.kept(candidate.table), compare(self._want[some], answers)
+        table = self._profile.kept(candidate.table)
         methods = [candidate.ranges[tensor].method for tensor in table.activations]
         int8 = {layer.node for layer in table.layers}
         now = time.monotonic()
