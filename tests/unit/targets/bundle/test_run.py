@@ -2,7 +2,9 @@
 
 import importlib
 import json
+import shutil
 import sys
+import zipfile
 from collections.abc import Callable
 from pathlib import Path
 from types import ModuleType
@@ -17,19 +19,35 @@ from tests.stand_ins.cuda import Cuda
 from tests.unit.targets.bundle.conftest import VERSIONS, built
 
 
+@pytest.fixture
+def run_all(
+    load: Callable[..., ModuleType], bundle: Path, monkeypatch: pytest.MonkeyPatch
+) -> Callable[..., dict[str, Any]]:
+    """All of ``run.py``, by stand-ins for TensorRT, which answers zeros as random weights nearly do, and for CUDA."""
+
+    def call(version: str, *arguments: str) -> dict[str, Any]:
+        run, gpu = load("run", version), importlib.import_module("cuda_driver").Gpu("Stand-in", "SM87", "12.6")
+        cuda = Cuda()
+        for name, value in (("gpu_here", lambda: gpu), ("Cuda", lambda: cuda), ("HERE", bundle)):
+            monkeypatch.setattr(run, name, value)
+        monkeypatch.setattr(sys, "argv", ["run.py", "--seconds", "0.01", *arguments])
+        run.main()
+        result: dict[str, Any] = json.loads((bundle / "result.json").read_text())
+        return result
+
+    return call
+
+
 @pytest.mark.parametrize("version", VERSIONS)
 def test_run_writes_where_the_time_goes(
-    load: Callable[..., ModuleType], exported: Exported, bundle: Path, version: str, monkeypatch: pytest.MonkeyPatch
+    load: Callable[..., ModuleType],
+    run_all: Callable[..., dict[str, Any]],
+    exported: Exported,
+    bundle: Path,
+    version: str,
 ) -> None:
-    """All of ``run.py``, by stand-ins for TensorRT, which answers zeros as random weights nearly do, and for CUDA."""
     found, _ = built(load, bundle, version)
-    run, gpu = load("run", version), importlib.import_module("cuda_driver").Gpu("Stand-in", "SM87", "12.6")
-    cuda = Cuda()
-    for name, value in (("gpu_here", lambda: gpu), ("Cuda", lambda: cuda), ("HERE", bundle)):
-        monkeypatch.setattr(run, name, value)
-    monkeypatch.setattr(sys, "argv", ["run.py", "--seconds", "0.01"])
-    run.main()
-    result = json.loads((bundle / "result.json").read_text())
+    result = run_all(version)
     assert result["latency"]["cuda_graph"]
     layers = result["layers"]
     kernels = found["kernels"]
@@ -41,6 +59,42 @@ def test_run_writes_where_the_time_goes(
     assert row.times is not None
     assert row.times.n == result["latency"]["gpu_ms"]["n"] >= 10
     assert [layer.ms for layer in row.layers] == [round(layer["ms"], 5) for layer in layers]
+
+
+def test_a_dynamic_batch_is_timed_as_asked(
+    tiny_export: Callable[..., Exported],
+    load: Callable[..., ModuleType],
+    run_all: Callable[..., dict[str, Any]],
+    bundle: Path,
+) -> None:
+    archive = tiny_export("tensorrt", "int8", flavour="bundle", batch=None).artifact.files["bundle.zip"]
+    shutil.rmtree(bundle)
+    zipfile.ZipFile(archive).extractall(bundle.parent)
+    built(load, bundle, "10.3")
+    for arguments, batch in (((), 1), (("--batch", "8"), 8)):
+        result = run_all("10.3", *arguments)
+        assert (result["latency"]["batch"], result["parity"]["n"]) == (batch, 12), "every pair, though 12 is no eights"
+
+
+@pytest.mark.parametrize(
+    ("fixed", "asked", "batch"), [(1, None, 1), (4, None, 4), (4, 4, 4), (None, None, 1), (None, 8, 8), (None, 64, 64)]
+)
+def test_a_batch_is_the_bundles_own_or_as_asked_where_it_is_dynamic(
+    load: Callable[..., ModuleType], fixed: int | None, asked: int | None, batch: int
+) -> None:
+    assert load("run").batch_size({"interface": {"batch": fixed}, "batches": [1, 8, 64]}, asked) == batch
+
+
+@pytest.mark.parametrize(
+    ("fixed", "asked", "expected"), [(4, 1, "4"), (None, 0, "1 to 64"), (None, 65, "1 to 64"), (None, -1, "1 to 64")]
+)
+def test_a_batch_that_it_is_not_for_is_refused(
+    load: Callable[..., ModuleType], fixed: int | None, asked: int, expected: str
+) -> None:
+    run = load("run")
+    with pytest.raises(run.Stop, match=f"^--batch is {asked}, this bundle takes {expected}$") as caught:
+        run.batch_size({"interface": {"batch": fixed}, "batches": [1, 8, 64]}, asked)
+    assert caught.value.code == 2
 
 
 def test_times_of_layers_are_of_the_middle_half_and_leave_the_first_run_out(load: Callable[..., ModuleType]) -> None:
