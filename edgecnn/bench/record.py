@@ -16,6 +16,8 @@ SCHEMA = 1
 # Figures that may be absent, for people.
 FIGURES = {"load_ms": "load time", "first_ms": "first answer", "memory_bytes": "memory", "ratio": "the ratio"}
 
+IMAGES = "golden pairs of each artifact"  # that ``bench`` times
+
 
 def now() -> str:
     """Such as ``2026-01-31T23:59:59Z``."""

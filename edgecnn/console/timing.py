@@ -46,7 +46,11 @@ def print_run(run: Run) -> None:
 def warnings(run: Run) -> list[str]:
     """What a reader of the times must know first."""
     rejected = [row.name for row in run.rows if row.manifest is not None and row.manifest["status"] == "rejected"]
-    return [f"{name} was rejected by its last check; `edgecnn verify` says why" for name in rejected]
+    found = [f"{name} was rejected by its last check; `edgecnn verify` says why" for name in rejected]
+    engines = [row.name for row in run.rows if row.target == "tensorrt" and row.times is not None]
+    if run.settings.threads is not None and engines:
+        found.append(f"--threads is for runtimes on a CPU, and does nothing to {', '.join(engines)}")
+    return found
 
 
 def _cells(row: Row, is_reference: bool) -> list[str]:

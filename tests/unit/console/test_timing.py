@@ -3,11 +3,12 @@
 from collections.abc import Callable
 
 import pytest
+from msgspec.structs import replace
 
 from edgecnn.bench.record import Run
 from edgecnn.console.benchmark import print_benchmark
-from edgecnn.console.timing import print_run
-from tests.made_up import ALONE, made_up_run, row
+from edgecnn.console.timing import print_run, warnings
+from tests.made_up import ALONE, SETTINGS, made_up_run, row
 
 ENGINE = "small-tensorrt-int8"
 
@@ -35,3 +36,11 @@ def test_why_there_is_no_ratio_stands_below(capsys: pytest.CaptureFixture[str]) 
 def test_a_machine_may_say_little(capsys: pytest.CaptureFixture[str]) -> None:
     print_run(made_up_run(machine_is={"gpu": {"name": "Orin"}}))
     assert "a CPU that does not say its name, ? cores; governor unknown; Orin\n" in capsys.readouterr().out
+
+
+def test_threads_that_an_engine_does_not_have_are_named() -> None:
+    engine = {ENGINE: row(ENGINE, 0.2, absences=ALONE)}
+    said = f"--threads is for runtimes on a CPU, and does nothing to {ENGINE}"
+    assert warnings(made_up_run(rows=engine)) == [said]
+    assert warnings(made_up_run(rows=engine, settings=replace(SETTINGS, threads=None))) == []
+    assert warnings(made_up_run()) == [], "an engine that failed has no times to doubt"
