@@ -15,6 +15,7 @@ MACHINE: dict[str, Any] = {
     "throttled": False,
     "gpu": None,
 }
+ALONE = {"ratio": "timed alone, not in turns with the others"}
 SETTINGS = Settings("latency", 2, 1, 4.0, "golden pairs")
 # Milliseconds such that their order as text is another one than as numbers.
 MEDIANS_MS = {"eager": 10.4, "small-openvino-int8": 1.1, "small-onnxruntime-int8": 2.5, "small-onnx-fp32": 9.7}
@@ -71,6 +72,7 @@ def manifest(top1: float | None = 0.943, content: str = "a", status: str = "veri
             "reasons": [],
             "reference": "eager",
             "note": "",
+            "executed": True,
             "images": {"name": "made-up-1000", "sha256": "9" * 64},
             "top1": top1,
             "top1_reference": None if top1 is None else reference,

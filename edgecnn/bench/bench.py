@@ -15,7 +15,7 @@ from edgecnn.bench.layers import layer_times
 from edgecnn.bench.machine import facts, snapshot
 from edgecnn.bench.opening import Opening, measure_opening
 from edgecnn.bench.peak import measure_peak, roofline
-from edgecnn.bench.record import SCHEMA, Energy, Row, Run, Settings, now
+from edgecnn.bench.record import IMAGES, SCHEMA, Energy, Row, Run, Settings, now
 from edgecnn.bench.steady import unsteady_machine, unsteady_times
 from edgecnn.bench.throughput import TURNS, flood_in_turns
 from edgecnn.data.preprocess import Float
@@ -128,7 +128,7 @@ def bench(request: BenchRequest, progress: Progress | None = None) -> Run:
         __version__,
         now(),
         facts(before, after),
-        Settings(request.mode, request.threads, batch, request.duration_s, "golden pairs of each artifact"),
+        Settings(request.mode, request.threads, batch, request.duration_s, IMAGES),
         tuple(rows),
     )
 
@@ -228,6 +228,15 @@ def _runtime(package: str) -> str:
         return f"{package} {metadata.version(package)}"
     except metadata.PackageNotFoundError:
         return f"{package} {getattr(sys.modules.get(package), '__version__', '')}".strip()
+
+
+def refused_row(candidate: Candidate, why: str) -> Row:
+    """A row without figures.
+
+    Args:
+        why: there are none, in one line.
+    """
+    return _row(candidate, why, {})
 
 
 def _row(candidate: Candidate, status: str, measured: Mapping[str, Any]) -> Row:

@@ -115,7 +115,7 @@ def candidates(folders: Sequence[Path], against: Sequence[str], weights: str | N
             folder = Path(name)
             found.append((folder.resolve().name, ARTIFACT, load_artifact(folder)))
     found += [(artifact.folder.resolve().name, ARTIFACT, artifact) for artifact in artifacts]
-    names = _unique([name for name, _, _ in found])
+    names = unique([name for name, _, _ in found])
     rows = [Candidate(name, kind, artifact) for name, (_, kind, artifact) in zip(names, found, strict=True)]
     return rows if weights is None else _with_weights(rows, weights)
 
@@ -149,7 +149,7 @@ def _network(artifact: Artifact) -> tuple[Any, ...]:
     return artifact.manifest["model"]["name"], artifact.manifest["weights"]["sha256"], shape.height, shape.width
 
 
-def _unique(names: Sequence[str]) -> list[str]:
+def unique(names: Sequence[str]) -> list[str]:
     """The same names, with a number where one comes again."""
     found: list[str] = []
     for name in names:

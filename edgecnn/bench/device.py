@@ -9,7 +9,7 @@ from edgecnn.artifact import REJECTED, Artifact, load_artifact
 from edgecnn.bench.candidates import ARTIFACT, Candidate
 from edgecnn.bench.latency import Race
 from edgecnn.bench.layers import by_module
-from edgecnn.bench.record import SCHEMA, Energy, Row, Run, Settings, now
+from edgecnn.bench.record import IMAGES, SCHEMA, Energy, Row, Run, Settings, now
 from edgecnn.bench.steady import unsteady_times
 from edgecnn.names import __version__
 from edgecnn.targets.registry import find_target
@@ -17,6 +17,7 @@ from edgecnn.verify.coverage import layer_precisions, shares
 from edgecnn.verify.device import OnDevice, read_result
 
 NO_RAILS = "not measurable: the device has no power rails"
+ALONE = "timed alone, by the GPU's own events, not in turns with the others"
 
 
 def device_run(folder: Path, result: Path) -> Run:
@@ -30,21 +31,30 @@ def device_run(folder: Path, result: Path) -> Run:
     found = read_result(artifact, result)
     measured = found.result.latency
     seconds = round(sum(measured.calls_ms) / 1000, 3)
-    images = "golden pairs of each artifact"
     return Run(
         SCHEMA,
         "bench",
         __version__,
         now(),
-        msgspec.to_builtins(found.result.machine),
-        Settings("latency", None, measured.batch, seconds, images),
-        (_row(artifact, found),),
+        machine_facts(found),
+        Settings("latency", None, measured.batch, seconds, IMAGES),
+        (device_row(artifact, found, artifact.folder.resolve().name),),
     )
 
 
-def _row(artifact: Artifact, found: OnDevice) -> Row:
+def machine_facts(found: OnDevice) -> dict[str, Any]:
+    """Of the device, as far as a bundle knows them."""
+    return dict(msgspec.to_builtins(found.result.machine))
+
+
+def device_row(artifact: Artifact, found: OnDevice, name: str) -> Row:
+    """What a device measured, of an artifact's engine.
+
+    Args:
+        name: unique in the run.
+    """
     engine, latency = found.result.engine, found.result.latency
-    name, macs = artifact.folder.resolve().name, artifact.layer_macs
+    macs = artifact.layer_macs
     times = Race({name: tuple(latency.calls_ms)}).times(name)
     power = latency.power
     joules = None if power is None else power.joules_per_inference / latency.batch

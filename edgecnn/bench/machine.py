@@ -99,7 +99,7 @@ def facts(before: Snapshot, after: Snapshot, root: Path = ROOT) -> dict[str, Any
 
 
 def one_line(machine: dict[str, Any]) -> str:
-    """A machine in a line, for people."""
+    """A machine in a line, for people; any of its facts may be missing."""
     cpu = machine.get("cpu", {})
     parts = [
         f"{cpu.get('model', 'a CPU that does not say its name')}, {cpu.get('cores', '?')} cores",
@@ -110,9 +110,9 @@ def one_line(machine: dict[str, Any]) -> str:
         _change("°C", machine.get("temperature_c")),
         f"power mode {machine['power_mode']}" if "power_mode" in machine else "",
         *(gpu["name"] for gpu in machine.get("gpus", [])),
-        machine.get("gpu", {}).get("name", ""),  # of a bundle's device, which has one
+        (machine.get("gpu") or {}).get("name", ""),  # of a bundle's device, which has one
         machine.get("container", ""),
-        machine["kernel"],
+        machine.get("kernel", ""),
     ]
     return "; ".join(part for part in parts if part)
 

@@ -16,6 +16,8 @@ SCHEMA = 1
 # Figures that may be absent, for people.
 FIGURES = {"load_ms": "load time", "first_ms": "first answer", "memory_bytes": "memory", "ratio": "the ratio"}
 
+IMAGES = "golden pairs of each artifact"  # that ``bench`` times
+
 
 def now() -> str:
     """Such as ``2026-01-31T23:59:59Z``."""
@@ -112,7 +114,7 @@ class Row(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
         load_ms, first_ms: opening, and the first inference after it.
         memory_bytes: resident memory that opening and running added.
         size_bytes: of the files that the runtime opens.
-        ratio: None for the first row.
+        ratio: None for the run's reference, and for a row that was timed alone, which says so in ``absences``.
         absences: why a figure is None, by its name here, where it was asked for and could not be had.
         unstable: why these times should not be trusted, or empty.
         manifest: of the artifact, whole but for the class names; None for PyTorch itself.
@@ -139,6 +141,11 @@ class Row(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     absences: dict[str, str] = {}
     unstable: tuple[str, ...] = ()
     manifest: dict[str, Any] | None = None
+
+    @property
+    def alone(self) -> bool:
+        """Whether it was not timed in turns with the others, and so is to be held against none of them."""
+        return "ratio" in self.absences
 
     @property
     def unmeasured(self) -> tuple[str, ...]:
@@ -187,6 +194,11 @@ class Run(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     settings: Settings
     rows: tuple[Row, ...]
     verdict: str = ""
+
+    @property
+    def reference(self) -> Row | None:
+        """The row that ratios are to: the first that was timed, but for those that were timed alone."""
+        return next((row for row in self.rows if row.times is not None and not row.alone), None)
 
 
 def encode(run: Run) -> bytes:

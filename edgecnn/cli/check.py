@@ -55,29 +55,26 @@ def verify(
     from edgecnn.errors import ParityError
     from edgecnn.pipeline import on_device
     from edgecnn.pipeline import verify as run
-    from edgecnn.remote.boards import has_bundle, run_bundle_there, verify_there
+    from edgecnn.remote.boards import verify_there
+    from edgecnn.verify.device import OnDevice
+    from edgecnn.verify.stages import Verification
 
-    device = None
+    found: Verification | OnDevice
     with watching() as progress:
         if result is not None:
-            device = on_device(artifact, result)
-        elif board is not None and has_bundle(artifact):
-            if (images, max_drop) != (None, None):
-                raise UsageError("a bundle brings its own images and gate; drop --images and --max-drop")
-            device = run_bundle_there(board, artifact, keep, progress)
+            found = on_device(artifact, result)
         elif board is not None:
-            verification = verify_there(board, artifact, images, max_drop, keep, progress)
+            found = verify_there(board, artifact, images, max_drop, keep, progress)
         else:
-            verification = run(artifact, images, max_drop, weights, progress)
-    if device is not None:
-        verification = device.verification
+            found = run(artifact, images, max_drop, weights, progress)
+    verification = found.verification if isinstance(found, OnDevice) else found
     where = {} if board is None else {"host": board.destination}
     if as_json:
-        print_json((verification if device is None else device).as_json() | where)
+        print_json(found.as_json() | where)
     else:
         print_verification(verification)
-        if device is not None:
-            screen.print(device.text, markup=False)
+        if isinstance(found, OnDevice):
+            screen.print(found.text, markup=False)
     if verification.judgement.rejected:
         there = f" on {board.destination}" if board else ""
         raise ParityError(f"{artifact} is rejected{there}: {'; '.join(verification.judgement.reasons)}")

@@ -77,7 +77,7 @@ def bench(
         elif board is None:
             found = run(request, progress)
         else:
-            from edgecnn.remote.boards import bench_there
+            from edgecnn.remote.timing import bench_there
 
             found = bench_there(board, request, keep, progress)
     if out is not None:

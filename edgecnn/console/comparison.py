@@ -34,7 +34,9 @@ def print_comparison(comparison: Comparison) -> None:
             f"times are ratios to {shown(found.anchor)}, which is the same in both; its own change is the machine's"
         )
     else:
-        out.print("no row is the same in both beside another: plain times, the machine's own changes with them")
+        out.print(
+            "no row is the same in both and timed in turns with another: plain times, with the machine's own changes"
+        )
     gates = f"slow-down {comparison.gates.max_slowdown:g} %, loss {comparison.gates.max_drop_pp:g} pp"
     colour = "red" if comparison.rejected else COLOURS[comparison.verdict]
     count = f", {len(comparison.rejected)} of {len(comparison.rows)} rows rejected" if comparison.rejected else ""

@@ -22,7 +22,7 @@ def print_run(run: Run) -> None:
     )  # fmt: skip
     for row in run.rows:
         if row.times is not None:
-            table.add_row(*_cells(row))
+            table.add_row(*_cells(row, row is run.reference))
     out.print(table)
     per_turn = "" if latency else "; in throughput mode n counts turns, and times are theirs per call"
     threads = "the runtime's own threads" if run.settings.threads is None else f"threads: {run.settings.threads}"
@@ -46,10 +46,14 @@ def print_run(run: Run) -> None:
 def warnings(run: Run) -> list[str]:
     """What a reader of the times must know first."""
     rejected = [row.name for row in run.rows if row.manifest is not None and row.manifest["status"] == "rejected"]
-    return [f"{name} was rejected by its last check; `edgecnn verify` says why" for name in rejected]
+    found = [f"{name} was rejected by its last check; `edgecnn verify` says why" for name in rejected]
+    engines = [row.name for row in run.rows if row.target == "tensorrt" and row.times is not None]
+    if run.settings.threads is not None and engines:
+        found.append(f"--threads is for runtimes on a CPU, and does nothing to {', '.join(engines)}")
+    return found
 
 
-def _cells(row: Row) -> list[str]:
+def _cells(row: Row, is_reference: bool) -> list[str]:
     times, ratio = row.times, row.ratio
     assert times is not None  # noqa: S101  # the caller's condition
     low, high = ratio.ratio_ci95 if ratio else (0.0, 0.0)
@@ -63,7 +67,7 @@ def _cells(row: Row) -> list[str]:
         f"{times.mean_ms:.3f}",
         f"{times.min_ms:.3f}",
         f"{row.images_per_s:,.1f}",
-        escape(f"{ratio.ratio:.3f} [{low:.3f}, {high:.3f}]") if ratio else "1",
+        escape(f"{ratio.ratio:.3f} [{low:.3f}, {high:.3f}]") if ratio else "1" if is_reference else "–",
         "–" if row.roofline is None else f"{row.roofline.share:.1%}",
         _figure(row.load_ms),
         _figure(row.first_ms),

@@ -39,7 +39,12 @@ COLUMNS = (
     Column("p50", "p50", "ms", "Median of all calls"),
     Column("p90", "p90", "ms", "Nine of ten calls took at most so long"),
     Column("p99", "p99", "ms", "Of a hundred calls 99 took at most so long; a dash where there were too few"),
-    Column("ratio", "Ratio", "", "Median against the first row's, with its 95 % interval; below 1 is faster"),
+    Column(
+        "ratio",
+        "Ratio",
+        "",
+        "Median against the first timed row's, with its 95 % interval; below 1 is faster; a dash if timed alone",
+    ),
     Column("runs", "Runs in", "", "Multiply-accumulates by the precision that kernels really compute in"),
     Column("rate", "Rate", "images/s", "Images per second"),
     Column("size", "Size", "MB", "Files that the runtime opens"),
@@ -104,8 +109,7 @@ def _ratio(row: Row, run: Run) -> Cell:
     if row.ratio is not None:
         low, high = row.ratio.ratio_ci95
         return Cell(f"{row.ratio.ratio:.3f}", row.ratio.ratio, f"{low:.3f}–{high:.3f}")
-    first = row.times is not None and row is run.rows[0]
-    return Cell("1", 1.0) if first else Cell(DASH, None)
+    return Cell("1", 1.0) if row is run.reference else Cell(DASH, None)
 
 
 def _energy(energy: Energy | None) -> Cell:
@@ -118,8 +122,8 @@ def _energy(energy: Energy | None) -> Cell:
 
 def headline(run: Run) -> str:
     """The run's own verdict, else which row was fastest."""
-    timed = [(row.times.p50_ms, row.name) for row in run.rows if row.times is not None]
+    timed = [(row.times.p50_ms, row.name, row.alone) for row in run.rows if row.times is not None]
     if run.verdict or not timed:
         return run.verdict or "Nothing could be timed."
-    fastest = min(timed)
-    return f"{fastest[1]} is the fastest of {len(timed)}: {ms(fastest[0])} ms at the median."
+    fastest, name, alone = min(timed)
+    return f"{name} is the fastest of {len(timed)}: {ms(fastest)} ms at the median{', timed alone' if alone else ''}."

@@ -1,7 +1,8 @@
 """What changed from one run to the next: times with an interval, and answers.
 
 Times of two runs on a noisy machine differ though nothing else does. So a row is held against a row that is the same
-thing in both runs, the anchor, and the two ratios are compared: what slowed the machine slowed both.
+thing in both runs, the anchor, and the two ratios are compared: what slowed the machine slowed both. A row that was
+timed alone is compared by plain times, because what happened then befell no anchor.
 """
 
 from typing import Any
@@ -84,7 +85,8 @@ def difference(old: Run, new: Run) -> Difference:
     changes = []
     for name, row in after.items():
         if name in before:
-            pair = (before[anchor], after[anchor]) if anchor and anchor != name else None
+            alone = before[name].alone or row.alone
+            pair = (before[anchor], after[anchor]) if anchor and anchor != name and not alone else None
             changes.append(_change(before[name], row, old, new, pair, name == anchor))
         else:
             changes.append(Change(name, "added"))
@@ -118,7 +120,7 @@ def _notes(old: Run, new: Run) -> list[str]:
 
 def _anchor(rows: list[tuple[Row, Row]]) -> str:
     """The first row that is the same bits in the same runtime; a row alone has nothing to be held against."""
-    timed = [(was, now) for was, now in rows if was.times is not None and now.times is not None]
+    timed = [(was, now) for was, now in rows if was.times and now.times and not (was.alone or now.alone)]
     same = [now.name for was, now in timed if _same(was, now)]
     return same[0] if same and len(timed) > 1 else ""
 
@@ -160,6 +162,8 @@ def _remarks(was: Row, now: Row) -> list[str]:
     remarks = [f"{what}: {one}, then {other}" for what, one, other in pairs if one != other]
     if was.status != "ok" and now.status != "ok":
         remarks.append(f"it failed in both: {now.status}")
+    if was.alone or now.alone:
+        remarks.append("timed alone: plain times, the machine's own changes with them")
     for row, when in ((was, "old"), (now, "new")):
         remarks += [f"unstable in the {when} run: {why}" for why in row.unstable]
     return remarks

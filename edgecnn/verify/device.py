@@ -52,7 +52,8 @@ class Latency(msgspec.Struct):
     host_ms: Times
     power: Power | None
     notes: list[str]
-    calls_ms: Annotated[list[Annotated[float, msgspec.Meta(gt=0)]], msgspec.Meta(min_length=1)]
+    # ``run.py`` counts ten at least; whether times drift takes two.
+    calls_ms: Annotated[list[Annotated[float, msgspec.Meta(gt=0)]], msgspec.Meta(min_length=2)]
 
 
 class Kernel(msgspec.Struct):
@@ -157,20 +158,37 @@ class OnDevice:
 
 
 def read_result(artifact: Artifact, path: Path) -> OnDevice:
+    """Judges a ``result.json`` that lies here.
+
+    Raises:
+        InputError: it cannot be read.
+        EdgecnnError: as ``judge_result``.
+    """
+    try:
+        content = path.read_bytes()
+    except OSError as error:
+        raise InputError(f"{path}: is no result.json of a bundle's run.py ({error})") from error
+    return judge_result(artifact, content, str(path))
+
+
+def judge_result(artifact: Artifact, content: bytes, name: str) -> OnDevice:
     """Judges a ``result.json``. It is another machine's word, and never marks the artifact.
+
+    Args:
+        content: of the file.
+        name: to call it by where it is refused.
 
     Raises:
         InputError: it is no result of a bundle.
         IntegrityError: it is of another bundle than this artifact's.
     """
     try:
-        content = path.read_bytes()
         result = msgspec.json.decode(content, type=Result)
-    except (OSError, msgspec.MsgspecError) as error:
-        raise InputError(f"{path}: is no result.json of a bundle's run.py ({error})") from error
+    except msgspec.MsgspecError as error:
+        raise InputError(f"{name}: is no result.json of a bundle's run.py ({error})") from error
     want = _bundle_sha256(artifact)
     if result.bundle.sha256 != want:
-        raise IntegrityError(f"{path}: is of bundle {result.bundle.sha256[:12]}, {artifact.folder} has {want[:12]}")
+        raise IntegrityError(f"{name}: is of bundle {result.bundle.sha256[:12]}, {artifact.folder} has {want[:12]}")
     engine = result.engine
     gate = Gate(**artifact.manifest["gate"])
     judgement = judge(engine.precision, result.parity, result.largest_logit, None, gate)

@@ -69,11 +69,15 @@ def test_what_a_board_refuses_is_refused_here(
     there: There, ort_artifact: Path, openvino_artifact: Path, bundle_artifact: Path
 ) -> None:
     for code, arguments, said in (
-        (2, (ort_artifact, "--duration", "-1"), "board: --duration is -1, expected seconds"),
+        (2, (ort_artifact, "--duration", "-1"), "edgecnn: --duration is -1, expected seconds"),
         (2, (ort_artifact, "--against", "eagr"), "unknown --against 'eagr': did you mean eager?"),
         (4, (ort_artifact, "--against", "eager"), "board: --against eager and compile need torch: pip install"),
         (4, (openvino_artifact,), "board: nothing of it can run here: target openvino needs openvino: pip install"),
-        (2, (bundle_artifact,), "is for TensorRT, whose engine its board builds, checks and times by `edgecnn verify "),
+        (4, (bundle_artifact,), "board: nothing of it can run there: build.py: tensorrt is not installed; "),
+        (2, (ort_artifact, "--against", bundle_artifact), "is for TensorRT, whose engine is timed alone there"),
+        (2, (bundle_artifact, "--against", "eager"), "--against needs artifacts that are timed in turns"),
+        (2, (bundle_artifact, "--threads", "1"), "--threads is for runtimes on a CPU"),
+        (2, (bundle_artifact, ort_artifact, "--mode", "throughput"), "--mode throughput is not for "),
     ):
         answer = there("bench", *arguments)
         assert (answer.code, answer.out) == (code, "")

@@ -21,6 +21,7 @@ from edgecnn.remote.boards import verify_there
 from edgecnn.remote.parcel import item
 from edgecnn.remote.session import Job, run_there
 from edgecnn.remote.ssh import COMMAND, Host
+from edgecnn.verify.stages import Verification
 from tests.conftest import Answer
 from tests.faults.conftest import Refused, one_line
 from tests.remote.board import Board, free_port, make_key
@@ -296,6 +297,7 @@ def test_a_broken_connection_is_gone_on_with(
         part.write_bytes(bytes(size))
     rest = Counted()
     verification = verify_there(host, ort_artifact, progress=rest)
+    assert isinstance(verification, Verification)
     assert verification.parity.n > 0
     assert rest.count == whole.count - arrived + (size if damage else 0)
     assert board.left() == []
@@ -308,7 +310,7 @@ from edgecnn.remote import boards, session
 session.SILENCE_S = 4
 from edgecnn.remote.session import Job
 step = ("-c", "import time; time.sleep(600)", sys.argv.pop())
-boards._job = lambda artifacts, items, _: Job(tuple(items), (step,), (3, 8), (), "")
+boards.package_job = lambda artifacts, items, _: Job(tuple(items), (step,), (3, 8), (), "")
 main()
 """
 

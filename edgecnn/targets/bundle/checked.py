@@ -15,7 +15,7 @@ from typing import Any
 SCHEMA = 1
 MANIFEST, ENGINE = "manifest.json", "engine.json"
 HERE = Path(__file__).resolve().parent
-REFUSED, FAILED, INTEGRITY, UNAVAILABLE = 5, 6, 7, 4  # exit codes, edgecnn's own
+USAGE, UNAVAILABLE, REFUSED, FAILED, INTEGRITY = 2, 4, 5, 6, 7  # exit codes, edgecnn's own
 
 
 class Stop(Exception):

@@ -1,6 +1,6 @@
 """Checks this bundle's engine against its golden pairs, times it, and writes result.json. Python 3.8, NumPy, TensorRT.
 
-    python3 run.py [--seconds S]
+    python3 run.py [--seconds S] [--batch N]
 
 Nothing is deserialized before its hash, its TensorRT and its GPU are those of engine.json. Times are of a CUDA graph,
 with the image already on the GPU: between CUDA events, and by the clock of the host. Energy is read from a Jetson's own
@@ -21,7 +21,7 @@ from typing import Any
 import numpy as np
 from build import gpu_here, import_tensorrt
 from builder import logger
-from checked import FAILED, HERE, UNAVAILABLE, Stop, read_engine, read_manifest, run_script
+from checked import FAILED, HERE, UNAVAILABLE, USAGE, Stop, read_engine, read_manifest, run_script
 from cuda_driver import Cuda, CudaError, Gpu
 from engine import Runner
 from layer_times import RUNS, layer_times, middle_mean
@@ -72,6 +72,21 @@ def parity(want: Any, got: Any, precision: str, gate: dict[str, float]) -> dict[
 def _log_softmax(logits: Any) -> Any:
     shifted = logits - logits.max(axis=1, keepdims=True)
     return shifted - np.log(np.exp(shifted).sum(axis=1, keepdims=True))
+
+
+def batch_size(manifest: dict[str, Any], asked: int | None) -> int:
+    """Images per call: as many as the bundle is for, or as asked where its batch is dynamic; one unless told.
+
+    Raises:
+        Stop: it is not for so many.
+    """
+    fixed, most = manifest["interface"]["batch"], manifest["batches"][-1]
+    if asked is None or asked == fixed:
+        return int(fixed or 1)
+    if fixed is not None or not 1 <= asked <= most:
+        expected = f"1 to {most}" if fixed is None else fixed
+        raise Stop(USAGE, f"--batch is {asked}, this bundle takes {expected}")
+    return asked
 
 
 def answers(runner: Any, images: Any, batch: int) -> Any:
@@ -181,13 +196,14 @@ def main() -> None:
     """The command line."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--seconds", type=float, default=10.0, help="to measure; energy wants 10 or more")
+    parser.add_argument("--batch", type=int, metavar="N", help="images per call, where that is dynamic; 1 unless told")
     arguments = parser.parse_args()
     manifest = read_manifest(HERE)
+    batch = batch_size(manifest, arguments.batch)
     trt, gpu = import_tensorrt(), gpu_here()
     described, content = read_engine(HERE, trt.__name__, trt.__version__, gpu.architecture)
     with np.load(HERE / "golden.npz", allow_pickle=False) as golden:
         inputs, want = golden["inputs"], golden["logits"]
-    batch = manifest["interface"]["batch"] or 1
     try:
         cuda = Cuda()
         runner = Runner(trt, cuda, logger(trt), content, manifest["interface"]["batch"] or manifest["batches"][-1])

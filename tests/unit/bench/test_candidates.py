@@ -9,7 +9,7 @@ import pytest
 import torch
 from safetensors.torch import save_file
 
-from edgecnn.bench.candidates import Candidate, _unique, agreed_batch, candidates
+from edgecnn.bench.candidates import Candidate, agreed_batch, candidates, unique
 from edgecnn.bench.torch_session import TorchSession
 from edgecnn.errors import UnavailableError, UsageError
 from edgecnn.models.registry import find_model
@@ -23,7 +23,7 @@ Export = Callable[..., Exported]
 
 
 @pytest.mark.parametrize(
-    ("names", "unique"),
+    ("names", "found"),
     [
         (["a", "b"], ["a", "b"]),
         (["a", "a", "a"], ["a", "a-2", "a-3"]),
@@ -31,8 +31,8 @@ Export = Callable[..., Exported]
         (["a-2", "a", "a"], ["a-2", "a", "a-3"]),
     ],
 )
-def test_names_are_unique(names: list[str], unique: list[str]) -> None:
-    assert _unique(names) == unique
+def test_names_are_unique(names: list[str], found: list[str]) -> None:
+    assert unique(names) == found
 
 
 def test_references_come_first_and_a_network_comes_once(tiny_export: Export) -> None:

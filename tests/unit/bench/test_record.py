@@ -46,6 +46,14 @@ def test_one_reason_is_said_once() -> None:
     assert RUN.rows[0].unmeasured == ()
 
 
+def test_the_reference_is_the_first_row_that_was_timed_in_turns() -> None:
+    alone = msgspec.structs.replace(RUN.rows[0], absences={"ratio": "timed alone"})
+    failed = msgspec.structs.replace(RUN.rows[0], times=None, status="out of memory")
+    first, second = RUN.rows
+    for rows, reference in (((first, second), first), ((failed, alone, second), second), ((failed, alone), None)):
+        assert msgspec.structs.replace(RUN, rows=rows).reference is reference
+
+
 @pytest.mark.parametrize(
     "content",
     [b"", b"{}", b"[1]", b"\xff", encode(RUN).replace(b'"rows"', b'"columns"'), encode(RUN)[:-20]],

@@ -5,7 +5,7 @@ import re
 import tomllib
 from pathlib import Path
 
-from edgecnn.remote.boards import BASE_MODULES, PYTHON
+from edgecnn.remote.jobs import BASE_MODULES, PYTHON
 from edgecnn.remote.session import AGENT, BOOTSTRAP, OLDEST
 from edgecnn.remote.ssh import Host
 

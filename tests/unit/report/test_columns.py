@@ -3,7 +3,7 @@ import pytest
 
 from edgecnn.bench.record import Energy, Row, Run
 from edgecnn.report.columns import COLUMNS, DASH, Cell, cells, headline, ms
-from tests.made_up import made_up_run, manifest, row, times
+from tests.made_up import ALONE, made_up_run, manifest, row, times
 
 
 def named(of: Row, run: Run) -> dict[str, Cell]:
@@ -48,6 +48,25 @@ def test_too_few_calls_have_no_p99() -> None:
 def test_the_first_row_is_what_the_others_are_held_against() -> None:
     run = made_up_run()
     assert named(run.rows[0], run)["ratio"][:2] == ("1", 1.0)
+
+
+def test_the_reference_is_the_first_row_that_was_timed() -> None:
+    failed = Row("eager", "eager", "small", "torch", "fp32", "out of memory")
+    run = made_up_run(rows={"eager": failed, "small-openvino-int8": row("small-openvino-int8", 1.1)})
+    assert named(run.rows[0], run)["ratio"][:2] == (DASH, None)
+    assert named(run.rows[1], run)["ratio"][:2] == ("1", 1.0)
+
+
+def test_a_row_that_was_timed_alone_is_no_reference_and_says_so_where_it_is_the_fastest() -> None:
+    engine = row("small-tensorrt-int8", 0.2, absences=ALONE)
+    run = made_up_run(rows={"small-tensorrt-int8": engine}, verdict="")
+    assert named(run.rows[-1], run)["ratio"][:2] == (DASH, None)
+    assert engine.times is not None
+    median = ms(engine.times.p50_ms)
+    assert headline(run) == f"small-tensorrt-int8 is the fastest of 5: {median} ms at the median, timed alone."
+    only = made_up_run(rows=dict.fromkeys([made.name for made in run.rows]) | {"small-tensorrt-int8": engine})
+    assert only.reference is None
+    assert named(only.rows[0], only)["ratio"][:2] == (DASH, None)
 
 
 def test_measured_energy_names_its_source() -> None:

@@ -8,7 +8,7 @@ from edgecnn.bench.record import Run
 from edgecnn.bench.throughput import TURNS
 from edgecnn.errors import InputError
 from edgecnn.report.difference import Change, Difference, difference
-from tests.made_up import MACHINE, SETTINGS, busy, made_up_run, manifest, row, times_of
+from tests.made_up import ALONE, MACHINE, SETTINGS, busy, made_up_run, manifest, row, times_of
 
 INT8 = "small-openvino-int8"
 OLD = made_up_run()
@@ -73,6 +73,27 @@ def test_a_row_alone_is_compared_by_plain_times() -> None:
     old, new = made_up_run(rows=others), made_up_run({INT8: 1.1}, seed=1, rows=others)
     assert difference(old, new).anchor == ""
     assert slowdown(old, new, INT8)[0] == pytest.approx(10, abs=3)
+
+
+def test_a_row_that_was_timed_alone_is_neither_held_against_an_anchor_nor_one() -> None:
+    """What slowed the others did not slow it at the same time."""
+
+    def run(seed: int, machine: float, slower: float) -> Run:
+        eager = row("eager", 9.0 * machine, seed, absences=ALONE)
+        return made_up_run(
+            {"small-onnx-fp32": 1.0},
+            seed,
+            machine,
+            rows={"eager": eager, INT8: row(INT8, slower, seed, absences=ALONE)},
+        )
+
+    old, new = run(0, 1.0, 1.0), run(1, 1.3, 1.1)
+    found = difference(old, new)
+    assert found.anchor == "small-onnxruntime-int8"
+    assert slowdown(old, new, INT8)[0] == pytest.approx(10, abs=3)
+    assert slowdown(old, new, "small-onnx-fp32")[0] == pytest.approx(0, abs=3)
+    notes = changes(found)[INT8].notes
+    assert "timed alone: plain times, the machine's own changes with them" in notes
 
 
 def test_rows_that_come_and_go_are_named() -> None:

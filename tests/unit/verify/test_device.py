@@ -187,9 +187,9 @@ def test_a_device_without_rails_says_so_and_a_rejected_engine_is_one(
     assert row.manifest["status"] == "rejected"
 
 
-@pytest.mark.parametrize("calls", [[], [0.0], [-1.0], ["fast"]])
+@pytest.mark.parametrize("calls", [None, [], [0.5], [0.5, 0.0], [0.5, -1.0], ["fast", "slow"]])
 def test_times_that_are_none_are_no_result(
-    artifact: Artifact, result: dict[str, Any], write: Callable[[Any], Path], calls: list[Any]
+    artifact: Artifact, result: dict[str, Any], write: Callable[[Any], Path], calls: list[Any] | None
 ) -> None:
     result["latency"]["calls_ms"] = calls
     with pytest.raises(InputError, match=r"is no result\.json of a bundle's run\.py \(.*calls_ms"):
