@@ -3,6 +3,7 @@
 import math
 from collections.abc import Callable, Mapping
 from dataclasses import replace
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -23,6 +24,7 @@ from edgecnn.quant.placement import place
 from edgecnn.quant.rounding import observe_moments, patch_means, round_weights
 from edgecnn.quant.segments import segments
 from edgecnn.quant.table import QuantizerTable
+from edgecnn.quant.threads import one_blas_thread
 from edgecnn.recipe import Preprocess
 
 CHUNK = 8  # images that a segment runs over at a time
@@ -31,6 +33,7 @@ MOST_IMAGES = 256
 MOST_BYTES = 128 * 2**20
 
 
+@one_blas_thread()
 def refine(
     graph: Graph,
     table: QuantizerTable,
@@ -61,7 +64,7 @@ def refine(
             layer, node = layers[segment.layer], nodes[segment.layer]
             weight = graph.weights[layer.weight].astype(np.float32)
             quantizer, codes = table.activations[layer.input], f"{layer.input}/QuantizeLinear"
-            inputs = (quantizer.dequantize(value[codes]) for value in values)
+            inputs = [partial(quantizer.dequantize, value[codes]) for value in values]
             if rounded:
                 found, means = table.weights[layer.weight], patch_means(node, weight, inputs)
             else:

@@ -7,8 +7,9 @@ own per group. The mean of the input is left out, because the bias takes care of
 """
 
 import math
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import numpy as np
 import onnx
@@ -17,8 +18,10 @@ from numpy.typing import NDArray
 from onnx import helper
 
 from edgecnn.quant.table import WEIGHT_MAX, Float, WeightQuantizer
+from edgecnn.quant.threads import in_parts
 
 Double = NDArray[np.float64]
+Batch = Callable[[], Float]  # makes (n, in, ...) float32; several are made at a time, on threads of their own
 
 PATCH_VALUES = 2**24  # unfolded at a time
 POSITIONS = 256  # of an image that make its covariance; neighbours are alike: more gain nothing on EfficientNet-Lite0
@@ -45,40 +48,35 @@ class Moments:
     patches: int
 
 
-def patch_means(node: onnx.NodeProto, weight: Float, batches: Iterable[Float]) -> Double:
+def patch_means(node: onnx.NodeProto, weight: Float, batches: Sequence[Batch]) -> Double:
     """Means of a Conv's or Gemm's input patches over all positions, (images, groups, columns).
 
     Args:
         weight: (out, in / groups, ...) float32.
-        batches: (n, in, ...) float32, at least one.
+        batches: at least one.
     """
-    return np.concatenate([_patch_means(weight, *_padded(node, batch)) for batch in batches])
+
+    def of(part: Sequence[Batch]) -> Double:
+        return np.concatenate([_patch_means(weight, *_padded(node, batch())) for batch in part])
+
+    return np.concatenate(in_parts(of, batches))
 
 
-def observe_moments(node: onnx.NodeProto, weight: Float, batches: Iterable[Float]) -> Moments:
+def observe_moments(node: onnx.NodeProto, weight: Float, batches: Sequence[Batch]) -> Moments:
     """Moments of a Conv's or Gemm's input: means over all positions, the covariance over an even sample of them.
 
     Args:
         weight: (out, in / groups, ...) float32.
-        batches: (n, in, ...) float32, at least one.
+        batches: at least one.
     """
-    squares: Double = np.zeros(1)
-    shift: Float | None = None
-    means, sampled = [], []
-    rows = 0
-    for batch in batches:
-        padded, stride = _padded(node, batch)
-        means.append(_patch_means(weight, padded, stride))
-        for patches in _patches(padded, weight.shape[2:], stride, padded.shape[1] // weight.shape[1]):
-            if shift is None:
-                # Near the mean: of an input that hardly moves, squares would leave nothing but float32's rounding.
-                shift = np.asarray(patches.mean(axis=2, keepdims=True), np.float32)
-            moved: Float = patches - shift
-            squares = squares + moved @ moved.swapaxes(1, 2)
-            sampled.append(moved.mean(axis=2) * patches.shape[2])
-            rows += patches.shape[2]
-    mean: Double = np.asarray(np.sum(sampled, axis=0, dtype=np.float64)) / rows
-    return Moments(np.concatenate(means), squares / rows - mean[:, :, None] * mean[:, None, :], rows)
+    first = next(_patches(weight, *_padded(node, batches[0]())))
+    # Near the mean: of an input that hardly moves, squares would leave nothing but float32's rounding.
+    shift: Float = np.asarray(first.mean(axis=2, keepdims=True), np.float32)
+    parts = in_parts(lambda part: _sums(node, weight, part, shift), batches)
+    rows = sum(part.rows for part in parts)
+    mean: Double = sum((part.moved for part in parts[1:]), parts[0].moved) / rows
+    squares: Double = sum((part.squares for part in parts[1:]), parts[0].squares) / rows
+    return Moments(np.concatenate([part.means for part in parts]), squares - mean[:, :, None] * mean[:, None, :], rows)
 
 
 def round_weights(weight: Float, scale: Float, moments: Moments, largest: int = WEIGHT_MAX) -> WeightQuantizer:
@@ -110,6 +108,36 @@ def _padded(node: onnx.NodeProto, value: Float) -> tuple[Float, tuple[int, int]]
     return padded, (stride_y, stride_x)
 
 
+class _Sums(NamedTuple):
+    """Of some batches' patches: what is added up.
+
+    Args:
+        means: (images, groups, columns), over all positions.
+        moved: (groups, columns), the sum of the sampled patches, less a shift.
+        squares: (groups, columns, columns), of their products.
+    """
+
+    means: Double
+    moved: Double
+    squares: Double
+    rows: int
+
+
+def _sums(node: onnx.NodeProto, weight: Float, batches: Sequence[Batch], shift: Float) -> _Sums:
+    groups, columns, _ = shift.shape
+    means, rows = [], 0
+    moved_sum, squares = np.zeros((groups, columns)), np.zeros((groups, columns, columns))
+    for batch in batches:
+        padded, stride = _padded(node, batch())
+        means.append(_patch_means(weight, padded, stride))
+        for patches in _patches(weight, padded, stride):
+            moved: Float = patches - shift
+            squares += moved @ moved.swapaxes(1, 2)
+            moved_sum += moved.mean(axis=2) * moved.shape[2]
+            rows += moved.shape[2]
+    return _Sums(np.concatenate(means), moved_sum, squares, rows)
+
+
 def _patch_means(weight: Float, padded: Float, stride: tuple[int, int]) -> Double:
     """Of each place in a window, over its positions: (n, groups, columns)."""
     height, width = weight.shape[2:] or (1, 1)
@@ -121,9 +149,10 @@ def _patch_means(weight: Float, padded: Float, stride: tuple[int, int]) -> Doubl
     return means.reshape(len(padded), padded.shape[1] // weight.shape[1], -1)
 
 
-def _patches(padded: Float, kernel: tuple[int, ...], stride: tuple[int, int], groups: int) -> Iterator[Float]:
+def _patches(weight: Float, padded: Float, stride: tuple[int, int]) -> Iterator[Float]:
     """An even sample of the windows, some images at a time: (groups, columns, n × positions)."""
-    windows = sliding_window_view(padded, kernel or (1, 1), axis=(2, 3))[:, :, :: stride[0], :: stride[1]]
+    groups = padded.shape[1] // weight.shape[1]
+    windows = sliding_window_view(padded, weight.shape[2:] or (1, 1), axis=(2, 3))[:, :, :: stride[0], :: stride[1]]
     every = math.ceil(math.sqrt(windows.shape[2] * windows.shape[3] / POSITIONS))
     some = windows[:, :, ::every, ::every]
     for part in np.array_split(some, min(len(some), -(-some.size // PATCH_VALUES))):

@@ -1,6 +1,7 @@
 """Help is immediate: nothing heavy is imported before it is needed."""
 
 import json
+import os
 import resource
 import subprocess
 import sys
@@ -8,6 +9,7 @@ import sys
 import pytest
 
 from edgecnn import __version__
+from edgecnn.cli.app import SPINS
 from tests.conftest import Command
 
 HEAVY = ["torch", "onnx", "onnxruntime", "openvino", "onnxscript", "safetensors", "requests", "pooch"]
@@ -74,3 +76,17 @@ def test_help_names_every_command(command: Command) -> None:
     ):
         assert name in answer.out
     assert command() == answer  # as does the bare command
+
+
+@pytest.mark.parametrize("command", ["verify", "bench"])
+def test_pytorch_shares_its_cores_except_where_it_is_timed(command: str) -> None:
+    told = f"""
+import os, sys
+from edgecnn.cli import run
+run([{command!r}, "nowhere"])
+print(os.environ.get("GOMP_SPINCOUNT"))
+"""
+    unset = {name: value for name, value in os.environ.items() if name != "GOMP_SPINCOUNT"}
+    for before, after in ((unset, None if command == "bench" else SPINS), (unset | {"GOMP_SPINCOUNT": "7"}, "7")):
+        done = subprocess.run([sys.executable, "-c", told], capture_output=True, text=True, check=True, env=before)
+        assert done.stdout.strip() == str(after)

@@ -23,15 +23,26 @@ def test_weights_say_where_they_come_from() -> None:
         assert {"seed", "recipe", "top1", "n"} <= record.keys()
 
 
-@pytest.mark.parametrize("model", MODELS)
-def test_int8_loses_at_most_half_a_point_on_ten_thousand_images(model: str, tmp_path: Path) -> None:
-    export(ExportRequest(model, "openvino", "int8", out=tmp_path / "out"))
+def test_int8_loses_at_most_half_a_point_on_ten_thousand_images(tmp_path: Path) -> None:
+    export(ExportRequest("mobilenetv3_large", "openvino", "int8", out=tmp_path / "out"))
     found = verify(tmp_path / "out", FASHION_MNIST_TEST, max_drop_pp=0.5)
     assert found.reference == "eager"
     assert found.accuracy is not None
     assert found.accuracy.n == 10_000
-    recorded = json.loads((BUILTIN / f"{model}.json").read_text("utf-8"))["top1"]
+    recorded = json.loads((BUILTIN / "mobilenetv3_large.json").read_text("utf-8"))["top1"]
     assert found.accuracy.top1_reference == pytest.approx(recorded, abs=0.0005)
-    assert found.accuracy.drop_pp <= 0.5
     assert found.accuracy.drop_ci95_pp[1] <= 0.5
-    assert found.parity.agreement >= 0.985
+    assert found.parity.agreement >= 0.995  # 0.997 was measured
+
+
+# What the same takes of the others on all images is in the README: an hour of PyTorch is no test.
+@pytest.mark.parametrize(("model", "agreement"), [("mobilenetv3_small", 0.994), ("efficientnet_b0", 0.994)])
+def test_int8_answers_as_eager_does(model: str, agreement: float, tmp_path: Path) -> None:
+    export(ExportRequest(model, "openvino", "int8", out=tmp_path / "out"))
+    found = verify(tmp_path / "out", "fashion-mnist-1000", max_drop_pp=0.5)
+    recorded = json.loads((BUILTIN / f"{model}.json").read_text("utf-8"))["top1"]
+    assert found.reference == "eager"
+    assert found.accuracy is not None
+    assert found.accuracy.top1_reference == pytest.approx(recorded, abs=0.02)
+    assert not found.judgement.rejected
+    assert found.parity.agreement >= agreement

@@ -39,14 +39,14 @@ def test_mean_outputs_are_those_of_the_convolution(groups: int, pad: int) -> Non
     output = torch.nn.functional.conv2d(
         torch.from_numpy(value), torch.from_numpy(weight), stride=2, padding=pad, groups=groups
     )
-    found = mean_outputs(weight, patch_means(node, weight, [value]))
+    found = mean_outputs(weight, patch_means(node, weight, [lambda: value]))
     np.testing.assert_allclose(found, output.mean((2, 3)).numpy(), atol=1e-5)
 
 
 def test_what_rounding_moves_is_taken_out_whole_however_images_differ() -> None:
     weight, value = normal(6, 5), normal(40, 5) * 3 + 1
     node = helper.make_node("Gemm", ["x", "w", "b"], ["y"], transB=1)
-    means, quantizer, bias = patch_means(node, weight, [value]), nearest(weight), normal(6)
+    means, quantizer, bias = patch_means(node, weight, [lambda: value]), nearest(weight), normal(6)
     wanted = mean_outputs(weight, means) + bias  # nothing was lost before
     found = corrected_bias(bias, weight, quantizer, means, wanted)
     np.testing.assert_allclose(

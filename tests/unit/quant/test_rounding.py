@@ -1,5 +1,7 @@
 """Moments against sums written out by hand, and rounding against rounding to the nearest."""
 
+from collections.abc import Callable
+
 import numpy as np
 import pytest
 import torch
@@ -21,6 +23,10 @@ def conv(stride: int = 1, pad: int = 0, groups: int = 1) -> NodeProto:
 
 def normal(*shape: int) -> Float:
     return RANDOM.normal(0, 1, shape).astype(np.float32)
+
+
+def made(*batches: Float) -> list[Callable[[], Float]]:
+    return [lambda batch=batch: batch for batch in batches]  # type: ignore[misc]  # bound now
 
 
 def correlated(rows: int, columns: int) -> Float:
@@ -45,7 +51,7 @@ def nearest(weight: Float) -> WeightQuantizer:
 )
 def test_moments_are_those_of_torchs_unfolded_input(kernel: int, stride: int, pad: int, groups: int) -> None:
     value, weight = normal(3, 6, 9, 7), normal(12, 6 // groups, kernel, kernel)
-    moments = observe_moments(conv(stride, pad, groups), weight, [value[:2], value[2:]])
+    moments = observe_moments(conv(stride, pad, groups), weight, made(value[:2], value[2:]))
     columns = torch.nn.functional.unfold(torch.from_numpy(value), kernel, padding=pad, stride=stride)
     rows = columns.transpose(1, 2).reshape(-1, groups, 6 // groups * kernel**2).numpy()
     assert moments.means.shape == (3, groups, 6 // groups * kernel**2)
@@ -56,7 +62,7 @@ def test_moments_are_those_of_torchs_unfolded_input(kernel: int, stride: int, pa
 
 def test_moments_of_a_classifier_are_those_of_its_rows() -> None:
     value = normal(20, 5)
-    moments = observe_moments(helper.make_node("Gemm", ["x", "w", "b"], ["y"], transB=1), normal(3, 5), [value])
+    moments = observe_moments(helper.make_node("Gemm", ["x", "w", "b"], ["y"], transB=1), normal(3, 5), made(value))
     np.testing.assert_allclose(moments.means[:, 0], value, atol=1e-6)
     np.testing.assert_allclose(moments.covariance[0], covariance(value), atol=1e-6)
 
@@ -69,7 +75,7 @@ def test_the_output_errs_less_than_with_rounding_to_the_nearest(groups: int) -> 
     weight = normal(64, 128 // groups, 1, 1)
     images = [correlated(400, 128).reshape(400, 128, 1, 1) for _ in range(2)]
     plain = nearest(weight)
-    rounded = round_weights(weight, plain.scale, observe_moments(conv(groups=groups), weight, images))
+    rounded = round_weights(weight, plain.scale, observe_moments(conv(groups=groups), weight, made(*images)))
 
     def error(quantizer: WeightQuantizer) -> float:
         """Power of the output's error on the inputs, its mean apart, which the bias takes."""
@@ -118,7 +124,7 @@ def test_codes_stay_in_range_when_errors_add_up() -> None:
     weight = np.ones((4, 64, 1, 1), np.float32)
     value = np.repeat(normal(100, 1), 64, axis=1).reshape(100, 64, 1, 1)  # one direction: all errors are pushed along
     scale = np.full(4, 1 / WEIGHT_MAX * 0.996, np.float32)  # every weight lies above the highest code
-    rounded = round_weights(weight, scale, observe_moments(conv(), weight, [value]))
+    rounded = round_weights(weight, scale, observe_moments(conv(), weight, made(value)))
     assert int(np.abs(rounded.codes.astype(np.int64)).max()) == WEIGHT_MAX
 
 
@@ -127,8 +133,8 @@ def test_an_input_that_hardly_moves_has_a_covariance_all_the_same() -> None:
     moving = normal(64, 12, 8, 8)
     still = (moving / 100 + 10).astype(np.float32)
     weight = normal(4, 12, 1, 1)
-    found = observe_moments(conv(), weight, [still[:32], still[32:]])
-    want = observe_moments(conv(), weight, [moving])
+    found = observe_moments(conv(), weight, made(still[:32], still[32:]))
+    want = observe_moments(conv(), weight, made(moving))
     np.testing.assert_allclose(found.covariance * 10_000, want.covariance, atol=2e-3)
     np.testing.assert_allclose(found.means.mean(axis=0), still.mean(axis=(0, 2, 3))[None], rtol=1e-5)
     assert np.linalg.eigvalsh(found.covariance[0]).min() > 0
@@ -137,7 +143,7 @@ def test_an_input_that_hardly_moves_has_a_covariance_all_the_same() -> None:
 def test_scales_are_the_best_for_their_codes() -> None:
     weight = normal(16, 32, 1, 1)
     images = [correlated(400, 32).reshape(400, 32, 1, 1)]
-    moments = observe_moments(conv(), weight, images)
+    moments = observe_moments(conv(), weight, made(*images))
     rounded = round_weights(weight, nearest(weight).scale, moments)
 
     def error(scale: Float) -> NDArray[np.float64]:
@@ -153,6 +159,8 @@ def test_a_dead_channel_keeps_its_scale() -> None:
     weight = normal(4, 8, 1, 1)
     weight[1] = 0
     scale = nearest(weight).scale
-    rounded = round_weights(weight, scale, observe_moments(conv(), weight, [correlated(50, 8).reshape(50, 8, 1, 1)]))
+    rounded = round_weights(
+        weight, scale, observe_moments(conv(), weight, made(correlated(50, 8).reshape(50, 8, 1, 1)))
+    )
     assert not rounded.codes[1].any()
     assert rounded.scale[1] == scale[1]
