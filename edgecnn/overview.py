@@ -21,6 +21,7 @@ EXTRAS: dict[str, tuple[str, tuple[tuple[str, str], ...]]] = {
             ("onnx", "onnx"),
             ("onnxscript", "onnxscript"),
             ("onnxruntime", "onnxruntime"),
+            ("threadpoolctl", "threadpoolctl"),
             ("safetensors", "safetensors"),
             ("pooch", "pooch"),
         ),

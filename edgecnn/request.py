@@ -14,7 +14,7 @@ from edgecnn.recipe import Data, Gate, load_recipe
 from edgecnn.targets.base import Options, Target
 from edgecnn.targets.registry import find_target
 
-EXPORT_PACKAGES = ("torch", "onnx", "onnxscript", "onnxruntime", "safetensors")
+EXPORT_PACKAGES = ("torch", "onnx", "onnxscript", "onnxruntime", "threadpoolctl", "safetensors")
 SMALLEST_SIDE = 32  # every network here halves its input five times
 # Beyond these a slip of the finger is likelier than a wish, and memory runs out without a message.
 LARGEST_SIDE = 4096

@@ -13,7 +13,7 @@ import onnx
 from numpy.typing import NDArray
 from onnx import TensorProto, helper
 
-from edgecnn.graph.graph import Graph, with_batch
+from edgecnn.graph.graph import IR_VERSION, OPSET, Graph
 from edgecnn.graph.session import inference_session
 from edgecnn.names import OUTPUT
 from edgecnn.parity import compare
@@ -109,12 +109,11 @@ class _Behind:
             codes = TensorProto.INT8 if name in self._signed else TensorProto.UINT8
             kinds = {"on": TensorProto.BOOL, "scale": TensorProto.FLOAT, "zero_point": codes}
             inputs += [helper.make_tensor_value_info(f"{name}/{part}", kind, []) for part, kind in kinds.items()]
-        model = with_batch(self._graph, None).copy()
         read = {name for node in self._nodes for name in node.input}
-        weights = [tensor for tensor in model.graph.initializer if tensor.name in read]
-        for field, content in (("node", nodes), ("input", inputs), ("initializer", weights)):
-            model.graph.ClearField(field)
-            getattr(model.graph, field).extend(content)
+        weights = [tensor for tensor in self._graph.model.graph.initializer if tensor.name in read]
+        outputs = [helper.make_tensor_value_info(OUTPUT, TensorProto.FLOAT, None)]
+        graph = helper.make_graph(nodes, "alone", inputs, outputs, weights)
+        model = helper.make_model(graph, ir_version=IR_VERSION, opset_imports=[helper.make_opsetid("", OPSET)])
         return inference_session(model.SerializeToString(), int8_kernels=False)
 
 

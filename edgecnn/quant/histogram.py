@@ -4,6 +4,7 @@ Which range suits a tensor is not decided here: the candidates go to ``ranges``,
 """
 
 import itertools
+import math
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -41,7 +42,7 @@ class Histogram:
         """
         if self.width == 0.0:
             largest = max(abs(seen.low), abs(seen.high), float(np.finfo(np.float32).tiny))
-            self.width = 2.0 ** np.ceil(np.log2(largest)) * 2 / BINS
+            self.width = 2.0 ** math.ceil(math.log2(largest)) * 2 / BINS
             self.extremes = self.average = seen
         self.extremes = Range(min(self.extremes.low, seen.low), max(self.extremes.high, seen.high))
         self.average = Range(
@@ -49,8 +50,9 @@ class Histogram:
         )
         while max(-seen.low, seen.high) > self.width * BINS / 2:
             self._widen()
-        index = np.clip(np.floor(sample.reshape(-1) / self.width) + BINS // 2, 0, BINS - 1).astype(np.int64)
-        self.counts += np.bincount(index, minlength=BINS)
+        # A power of two divides float32 exactly; only the largest value may lie on the last bin's far edge.
+        index = np.floor(sample.reshape(-1) / np.float32(self.width)).astype(np.int16) + np.int16(BINS // 2)
+        self.counts += np.bincount(np.minimum(index, BINS - 1, out=index), minlength=BINS)
 
     def _widen(self) -> None:
         merged = np.zeros(BINS)

@@ -26,7 +26,7 @@ from edgecnn.quant.lower.qdq import Profile
 from edgecnn.quant.mixed import mixed_precision, worthwhile
 from edgecnn.quant.pixels import PIXELS, on_pixel_grid
 from edgecnn.quant.placement import Placement, Role, place
-from edgecnn.quant.ranges import Chosen, Searched, observe_histograms, search_ranges
+from edgecnn.quant.ranges import Chosen, Measured, observe_histograms, search_ranges
 from edgecnn.quant.refine import layer_means, refine, refinement_images
 from edgecnn.quant.rungs import Candidate, Judge, Rung, Slowdown, Timer
 from edgecnn.quant.sensitivity import tensor_sensitivities
@@ -110,7 +110,7 @@ class _Ladder:
         # Signed codes reach 127 on either side of zero, and pixels 128 on one.
         self._graph, self._exact = (graph, {}) if profile.symmetric else on_pixel_grid(graph, how)
         self._histograms: dict[str, Histogram] = {}
-        self._searched = Searched({}, {})
+        self._measured: tuple[Measured, ...] = ()  # of this graph
         self._means: dict[str, dict[str, Means]] = {}  # of layers, by the graph's sha256
         self._sensitivity: dict[str, float] = {}
 
@@ -122,10 +122,10 @@ class _Ladder:
         graph, placement = self.judge.best.graph, place(self.judge.best.graph)
         signed, ranges = self._profile.signed(graph, placement), self.judge.best.ranges
         with self._progress.stage("search ranges", len(self._histograms)):
-            self._searched = search_ranges(
+            self._measured = searched = search_ranges(
                 graph, placement, self._histograms, ranges, self._judging[self._some], self._progress.advance, signed
             )
-        found = self._searched.ranges
+        found = searched.best.ranges
         self.judge.consider("range search", Candidate(graph, found, self._table(graph, placement, found)))
 
     def rounding_and_bias(self) -> None:
@@ -175,9 +175,9 @@ class _Ladder:
 
     def _sensitivities(self, candidate: Candidate) -> dict[str, float]:
         placement = place(candidate.graph)
-        if candidate.graph is self._graph and candidate.ranges == self._searched.ranges:
-            costs = self._searched.costs
-            return {name: costs[name] for name, roles in placement.roles.items() if Role.INPUT in roles}
+        for ranges, costs in self._measured:
+            if candidate.graph is self._graph and candidate.ranges == ranges:
+                return {name: costs[name] for name, roles in placement.roles.items() if Role.INPUT in roles}
         signed = self._profile.signed(candidate.graph, placement)
         alone = Alone(candidate.graph, placement, {Role.INPUT}, self._judging[self._some], signed)
         return tensor_sensitivities(alone, {name: chosen.range for name, chosen in candidate.ranges.items()})

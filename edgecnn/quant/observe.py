@@ -16,6 +16,7 @@ from edgecnn.errors import InputError
 from edgecnn.graph.graph import Graph, with_batch
 from edgecnn.graph.session import inference_session
 from edgecnn.names import INPUT, OUTPUT
+from edgecnn.quant.threads import one_behind
 from edgecnn.recipe import LARGEST_INPUT
 
 SAMPLE = 2**13  # values of one image's tensor, at most
@@ -47,9 +48,12 @@ def observe_summaries(
     session = inference_session(_summarised(graph, tensors, wanted))
     made = [_name(tensor, summary) for tensor in tensors for summary in wanted]
     count = 0
-    for batch in batches:
-        check_images(batch, count)
-        values = dict(zip(made, session.run(made, {INPUT: batch}), strict=True))
+
+    def run(batch: Float) -> tuple[Float, list[Float]]:
+        return batch, session.run(made, {INPUT: batch})
+
+    for batch, found in one_behind(run, _checked(batches)):  # decoding and counting, what is not the runtime's
+        values = dict(zip(made, found, strict=True))
         if not all(np.isfinite(values[_name(tensor, Summary.MEAN)]).all() for tensor in tensors):
             for _ in observe_values(graph, tensors, [batch], count):  # says which, or a mean was merely too large
                 pass
@@ -106,6 +110,14 @@ def check_images(batch: Float, count: int = 0) -> None:
                 f"calibration: image {index} reaches from {low:g} to {high:g}, mean {image.mean():g}; expected"
                 f" normalised values within ±{LARGEST_INPUT:g}: (pixels / 255 - mean) / std of the recipe"
             )
+
+
+def _checked(batches: Iterable[Float]) -> Iterator[Float]:
+    count = 0
+    for batch in batches:
+        check_images(batch, count)
+        count += len(batch)
+        yield batch
 
 
 def in_module(tensor: str) -> str:

@@ -38,8 +38,8 @@ class Chosen(NamedTuple):
     range: Range
 
 
-class Searched(NamedTuple):
-    """What a search found.
+class Measured(NamedTuple):
+    """Ranges, and what they cost.
 
     Args:
         ranges: of every tensor.
@@ -49,6 +49,13 @@ class Searched(NamedTuple):
 
     ranges: dict[str, Chosen]
     costs: dict[str, float]
+
+
+class Searched(NamedTuple):
+    """What a search began with, and what it found."""
+
+    widest: Measured
+    best: Measured
 
 
 def search_ranges(
@@ -77,7 +84,7 @@ def search_ranges(
             costs[name] = alone.divergence(name, widest[name].range, few)
         on_tensor()
     least = MATTERS * sum(costs.values())
-    chosen = dict(widest)
+    chosen, best_costs = dict(widest), dict(costs)
     for name in [name for name, cost in costs.items() if cost >= least]:
         known = widest[name]
         ranges = {known.method: known.range}
@@ -87,5 +94,5 @@ def search_ranges(
         best = min(found, key=found.__getitem__)
         if found[best] < BETTER * found[known.method]:
             chosen[name] = Chosen(best, ranges[best])
-        costs[name] = found[chosen[name].method]
-    return Searched(chosen, costs)
+        costs[name], best_costs[name] = found[known.method], found[chosen[name].method]
+    return Searched(Measured(widest, costs), Measured(chosen, best_costs))

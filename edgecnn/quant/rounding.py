@@ -182,8 +182,9 @@ def _round(weight: Double, scale: Double, hessian: Double, largest: int) -> Doub
     order = np.argsort(-diagonal, axis=1, kind="stable")
     rest = np.take_along_axis(weight, order[:, None], axis=2)
     ordered = np.take_along_axis(np.take_along_axis(hessian, order[:, :, None], axis=1), order[:, None], axis=2)
-    inverse = np.linalg.inv(ordered + damping[:, None, None] * np.eye(columns))
-    upper = np.linalg.cholesky(inverse).transpose(0, 2, 1)
+    damped = ordered + damping[:, None, None] * np.eye(columns)
+    # The upper Cholesky factor of the inverse, without the inverse: backwards, it is the lower factor's own inverse.
+    upper = _inverse(np.linalg.cholesky(damped[:, ::-1, ::-1]))[:, ::-1, ::-1]
     codes = np.empty_like(rest)
     for start in range(0, columns, BLOCK):
         stop = min(start + BLOCK, columns)
@@ -197,6 +198,19 @@ def _round(weight: Double, scale: Double, hessian: Double, largest: int) -> Doub
     result = np.empty_like(codes)
     np.put_along_axis(result, order[:, None], codes, axis=2)
     return result
+
+
+def _inverse(lower: Double) -> Double:
+    """Of lower triangular matrices, (groups, n, n), by halves: most of it is products."""
+    columns = lower.shape[1]
+    if columns <= BLOCK:
+        return np.asarray(np.linalg.inv(lower))
+    half = columns // 2
+    first, second = _inverse(lower[:, :half, :half]), _inverse(lower[:, half:, half:])
+    inverse = np.zeros_like(lower)
+    inverse[:, :half, :half], inverse[:, half:, half:] = first, second
+    inverse[:, half:, :half] = -second @ lower[:, half:, :half] @ first
+    return inverse
 
 
 def _fitted(weight: Double, codes: Double, scale: Double, hessian: Double) -> Double:

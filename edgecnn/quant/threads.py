@@ -1,4 +1,4 @@
-"""NumPy on every core: the parts of some work in threads of their own, and BLAS in one.
+"""Every core at work: parts of NumPy's work in threads of their own, with BLAS in one, and a runtime beside NumPy.
 
 BLAS's own threads speed up little of what quantization multiplies, and beside another busy process they wait for one
 another more than they compute: refinement of MobileNetV3-Large took 23 s instead of 7 where two exports shared two
@@ -6,8 +6,8 @@ cores, and with these threads 10 (n=1).
 """
 
 import os
-from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
 from itertools import pairwise
 from typing import TypeVar
@@ -31,5 +31,20 @@ def in_parts(function: Callable[[Sequence[S]], T], items: Sequence[S]) -> list[T
     """What a function makes of each part of the items, in their order, on as many threads as there are cores for."""
     count = min(PARTS, len(items))
     bounds = [len(items) * part // count for part in range(count + 1)]
-    with ThreadPoolExecutor(min(count, os.cpu_count() or 1)) as threads:
+    with ThreadPoolExecutor(min(count, len(os.sched_getaffinity(0)))) as threads:
         return list(threads.map(function, [items[start:stop] for start, stop in pairwise(bounds)]))
+
+
+def one_behind(function: Callable[[S], T], items: Iterable[S]) -> Iterator[T]:
+    """What a function makes of each item, in their order, on a thread of its own.
+
+    While it is at one, the caller works on the result before and then makes the item after.
+    """
+    with ThreadPoolExecutor(1) as other:
+        running: list[Future[T]] = []
+        for item in items:
+            running.append(other.submit(function, item))
+            if len(running) > 1:
+                yield running.pop(0).result()
+        for last in running:
+            yield last.result()

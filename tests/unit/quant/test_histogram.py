@@ -76,3 +76,11 @@ def test_an_even_tensor_has_one_candidate_but_those_that_cut_it() -> None:
     found = candidates(filled(np.linspace(0, 6, 10_000, dtype=np.float32)))
     assert "MSE" not in found
     assert found["min-max"] == (0, 6)
+
+
+@pytest.mark.parametrize("value", [0.0, 1e-40, float(np.finfo(np.float32).tiny), 0.1, 1.0, 4.0, -4.0, 3e38])
+def test_any_finite_value_has_a_bin(value: float) -> None:
+    histogram = filled(np.full(7, value, np.float32))
+    assert histogram.counts.sum() == 7
+    (bin_,) = histogram.counts.nonzero()[0]
+    assert abs(histogram.centres[bin_] - np.float32(value)) <= histogram.width / 2

@@ -50,7 +50,7 @@ def test_a_range_ruined_by_one_value_is_replaced_and_no_range_is_widened(
     low, high = widest[tensor].range
     widest[tensor] = Chosen(MIN_MAX, Range(20 * low, 20 * high))
     seen: list[None] = []
-    found, costs = search_ranges(graph, placement, histograms, widest, noise(4, 2), lambda: seen.append(None))
+    before, (found, costs) = search_ranges(graph, placement, histograms, widest, noise(4, 2), lambda: seen.append(None))
     assert found.keys() == widest.keys()
     assert len(seen) == len(histograms)
     assert found[tensor].method != MIN_MAX
@@ -61,3 +61,6 @@ def test_a_range_ruined_by_one_value_is_replaced_and_no_range_is_widened(
     assert costs.keys() == {name for name, roles in placement.roles.items() if roles & {Role.INPUT, Role.SKIP}}
     alone = Alone(graph, placement, {Role.INPUT, Role.SKIP}, noise(4, 2))
     assert costs[tensor] == alone.divergence(tensor, found[tensor].range)
+    assert before.ranges == widest
+    assert before.costs.keys() == costs.keys()
+    assert before.costs[tensor] == alone.divergence(tensor, widest[tensor].range)

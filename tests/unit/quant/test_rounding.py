@@ -8,7 +8,7 @@ import torch
 from numpy.typing import NDArray
 from onnx import NodeProto, helper
 
-from edgecnn.quant.rounding import Moments, observe_moments, round_weights
+from edgecnn.quant.rounding import Moments, _inverse, observe_moments, round_weights
 from edgecnn.quant.table import WEIGHT_MAX, WeightQuantizer, weight_quantizer
 
 Float = NDArray[np.float32]
@@ -164,3 +164,9 @@ def test_a_dead_channel_keeps_its_scale() -> None:
     )
     assert not rounded.codes[1].any()
     assert rounded.scale[1] == scale[1]
+
+
+@pytest.mark.parametrize(("groups", "columns"), [(1, 1), (5, 9), (1, 64), (1, 65), (2, 200)])
+def test_a_triangle_has_its_inverse(groups: int, columns: int) -> None:
+    lower = np.tril(RANDOM.normal(0, 1, (groups, columns, columns)) / columns + np.eye(columns))
+    np.testing.assert_allclose(_inverse(lower) @ lower, np.broadcast_to(np.eye(columns), lower.shape), atol=1e-10)
