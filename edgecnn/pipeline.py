@@ -15,14 +15,14 @@ import numpy as np
 from msgspec import structs
 
 from edgecnn.artifact import MANIFEST, NOT_GATED, REJECTED, Artifact, load_artifact, mark, publish, reserve, write_whole
-from edgecnn.bench.tables import table_timer
+from edgecnn.bench.tables import CHOOSING_S, TELLING_S, table_timer
 from edgecnn.data.images import read_picture
 from edgecnn.data.preprocess import preprocess
 from edgecnn.data.sets import ImageSet, load_set
 from edgecnn.data.split import FLOAT_CHECK, keep_apart, spread
 from edgecnn.errors import ParityError, StorageError, UsageError
 from edgecnn.manifest import describe, status
-from edgecnn.names import SYNTHETIC
+from edgecnn.names import BEST, SYNTHETIC
 from edgecnn.progress import Progress
 from edgecnn.recipe import Data, Gate, load_labels
 from edgecnn.request import ExportRequest, Plan, plan, with_max_drop
@@ -332,7 +332,8 @@ def _climbed(
         def finish(found: "Graph", table: "QuantizerTable") -> "Graph":
             return planned.target.finished(_quantized(found, table, planned), planned.precision)
 
-        timer = table_timer(planned.target, interface, image, finish)
+        budget_s = CHOOSING_S if planned.effort == BEST else TELLING_S
+        timer = table_timer(planned.target, interface, image, finish, budget_s)
     climbed = climb(graph, calibration, how, planned.effort, profile, progress, timer, max_drop_pp)
     if cache is not None:
         write_whole(cache, pack(climbed, key))

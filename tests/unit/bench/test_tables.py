@@ -5,7 +5,6 @@ from collections.abc import Callable
 import numpy as np
 import pytest
 
-from edgecnn.bench import tables
 from edgecnn.bench.tables import table_timer
 from edgecnn.graph.graph import Graph
 from edgecnn.quant.lower.profiles import OPENVINO
@@ -19,10 +18,8 @@ from edgecnn.targets.registry import find_target
 def test_every_table_is_built_as_an_artifact_is_and_timed_against_the_first(
     tiny_graph: Callable[..., Graph],
     tiny_table: Callable[..., QuantizerTable],
-    monkeypatch: pytest.MonkeyPatch,
     batch: int | None,
 ) -> None:
-    monkeypatch.setattr(tables, "BUDGET_S", 0.0)
     finished: list[int] = []
 
     def finish(graph: Graph, table: QuantizerTable) -> Graph:
@@ -32,7 +29,7 @@ def test_every_table_is_built_as_an_artifact_is_and_timed_against_the_first(
     graph, table = tiny_graph(), tiny_table()
     fewer = table.without([table.layers[1].node])
     image = np.zeros((1, 3, 32, 32), np.float32)
-    timer = table_timer(find_target("openvino"), Interface(batch, 3, 32, 32, 10), image, finish)
+    timer = table_timer(find_target("openvino"), Interface(batch, 3, 32, 32, 10), image, finish, budget_s=0.0)
     found = timer(graph, [table, fewer, table])
     assert finished == [len(table.layers), len(table.layers) - 1, len(table.layers)]
     assert len(found) == 2
