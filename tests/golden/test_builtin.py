@@ -35,14 +35,14 @@ def test_int8_loses_at_most_half_a_point_on_ten_thousand_images(tmp_path: Path) 
     assert found.parity.agreement >= 0.995  # 0.997 was measured
 
 
-# What the same takes of the others on all images is in the README: an hour of PyTorch is no test.
-@pytest.mark.parametrize(("model", "agreement"), [("mobilenetv3_small", 0.994), ("efficientnet_b0", 0.994)])
-def test_int8_answers_as_eager_does(model: str, agreement: float, tmp_path: Path) -> None:
-    export(ExportRequest(model, "openvino", "int8", out=tmp_path / "out"))
-    found = verify(tmp_path / "out", "fashion-mnist-1000", max_drop_pp=0.5)
+# What it is of the others on all images is in the README, which `make test` has no time for.
+@pytest.mark.parametrize("model", ["mobilenetv3_small", "efficientnet_b0"])
+def test_int8_answers_as_eager_does(model: str, tmp_path: Path) -> None:
+    found = export(ExportRequest(model, "openvino", "int8", out=tmp_path / "out", max_drop_pp=0.5)).verification
     recorded = json.loads((BUILTIN / f"{model}.json").read_text("utf-8"))["top1"]
     assert found.reference == "eager"
     assert found.accuracy is not None
+    assert found.accuracy.n == 1000
     assert found.accuracy.top1_reference == pytest.approx(recorded, abs=0.02)
     assert not found.judgement.rejected
-    assert found.parity.agreement >= agreement
+    assert found.parity.agreement >= 0.99  # 0.997 was measured on all
