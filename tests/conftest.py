@@ -1,5 +1,6 @@
 """What all tests share: one thread, small exports that are made once, and the command line in this process."""
 
+import os
 import shutil
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -36,6 +37,14 @@ class Answer(NamedTuple):
 
 class Command(Protocol):
     def __call__(self, *arguments: str | Path) -> Answer: ...
+
+
+def pytest_configure() -> None:
+    """Each worker, and what it starts, keeps to a core of its own: runtimes that share cores wait for one another."""
+    worker = os.environ.get("PYTEST_XDIST_WORKER", "").removeprefix("gw")
+    if worker:
+        cores = sorted(os.sched_getaffinity(0))
+        os.sched_setaffinity(0, {cores[int(worker) % len(cores)]})
 
 
 @pytest.fixture(scope="session", autouse=True)

@@ -15,6 +15,7 @@ import tensorrt_rtx
 from onnx import TensorProto
 
 from edgecnn import pipeline
+from edgecnn.bench.tables import CHOOSING_S
 from edgecnn.data.sets import load_set
 from edgecnn.errors import UnavailableError
 from edgecnn.graph.graph import Graph
@@ -141,11 +142,12 @@ def test_what_is_timed_for_the_ladder_is_what_is_built(
     planned = plan(request)
     calibration = load_set("fashion-mnist-512", [str(index) for index in range(10)])
     finished: list[Any] = []
-    monkeypatch.setattr(pipeline, "table_timer", lambda *arguments: finished.append(arguments[-1]))
+    monkeypatch.setattr(pipeline, "table_timer", lambda *arguments: finished.append(arguments[3:]))
     monkeypatch.setattr("edgecnn.quant.ladder.climb", lambda *arguments: None)
     graph = tiny_graph()
     pipeline._climbed(graph, calibration, planned, INTERFACE, Progress())
-    (finish,) = finished
+    ((finish, budget_s),) = finished
+    assert budget_s == CHOOSING_S
     timed = finish(graph, tiny_table(symmetric=True))
     floats = [tensor for tensor in timed.model.graph.initializer if tensor.name == "classifier.3.weight"]
     assert [tensor.data_type for tensor in floats] == [TensorProto.FLOAT16]

@@ -1,5 +1,7 @@
 """What a user says about threads and requests really reaches each runtime."""
 
+import subprocess
+import sys
 from collections.abc import Callable
 from pathlib import Path
 
@@ -16,6 +18,19 @@ from edgecnn.verify.golden import read_golden
 RUNTIMES = ("openvino", "onnxruntime")
 
 
+# A runtime takes no more threads than it has cores, and a worker of these tests has one.
+ON_EVERY_CORE = """
+import os, sys
+from pathlib import Path
+os.sched_setaffinity(0, range(os.cpu_count()))
+from edgecnn.artifact import load_artifact
+from edgecnn.bench.candidates import Candidate
+from edgecnn.targets.base import Tuning
+candidate = Candidate("", "artifact", load_artifact(Path(sys.argv[1])))
+print(*(candidate.open(Tuning(int(sys.argv[2]), many=many)).threads for many in (False, True)))
+"""
+
+
 def started() -> int:
     """Threads of this process."""
     return len(list(Path("/proc/self/task").iterdir()))
@@ -24,9 +39,11 @@ def started() -> int:
 @pytest.mark.parametrize("target", RUNTIMES)
 @pytest.mark.parametrize("threads", [1, 2])
 def test_threads_reach_the_runtime(tiny_export: Callable[..., Exported], target: str, threads: int) -> None:
-    candidate = Candidate("", "artifact", tiny_export(target, "int8").artifact)
-    assert candidate.open(Tuning(threads)).threads == threads
-    assert candidate.open(Tuning(threads, many=True)).threads == threads
+    folder = tiny_export(target, "int8").artifact.folder
+    done = subprocess.run(
+        [sys.executable, "-c", ON_EVERY_CORE, folder, str(threads)], capture_output=True, text=True, check=True
+    )
+    assert done.stdout.split() == [str(threads)] * 2
 
 
 def test_onnx_runtime_starts_as_many(tiny_export: Callable[..., Exported]) -> None:
