@@ -22,8 +22,8 @@ app = typer.Typer(
 )
 
 # How often one of PyTorch's OpenMP threads looks whether it may go on before it sleeps: libgomp's own 300,000 suit a
-# machine that does nothing else. Two `verify` of 1,000 images at once on two cores took 24 to 39 s with them (n=3) and
-# 9 s with these, one alone 5.3 to 5.6 and 4.7 to 5.1 s.
+# machine that does nothing else. Two `verify` of 1,000 images at once on two cores took 24 to 39 s with them and 8 to
+# 9 s with these (n=3 each), one alone 5.3 to 5.6 and 4.5 to 5.1 s.
 SPINS = "10000"
 
 Json = Annotated[bool, typer.Option("--json", help="One JSON document on stdout, and nothing else there.")]
