@@ -58,6 +58,11 @@ class Artifact:
         return msgspec.convert(self.manifest["interface"], Interface)
 
     @property
+    def name(self) -> str:
+        """Its folder's, which rows of a run are called by."""
+        return self.folder.resolve().name
+
+    @property
     def preprocess(self) -> Preprocess:
         return msgspec.convert(self.manifest["preprocess"], Preprocess)
 

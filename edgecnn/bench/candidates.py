@@ -112,9 +112,9 @@ def candidates(folders: Sequence[Path], against: Sequence[str], weights: str | N
         if name in (EAGER, COMPILE):
             found += [(name, name, artifact) for artifact in reversed(networks.values())]
         else:
-            folder = Path(name)
-            found.append((folder.resolve().name, ARTIFACT, load_artifact(folder)))
-    found += [(artifact.folder.resolve().name, ARTIFACT, artifact) for artifact in artifacts]
+            artifact = load_artifact(Path(name))
+            found.append((artifact.name, ARTIFACT, artifact))
+    found += [(artifact.name, ARTIFACT, artifact) for artifact in artifacts]
     names = unique([name for name, _, _ in found])
     rows = [Candidate(name, kind, artifact) for name, (_, kind, artifact) in zip(names, found, strict=True)]
     return rows if weights is None else _with_weights(rows, weights)

@@ -38,7 +38,7 @@ def device_run(folder: Path, result: Path) -> Run:
         now(),
         machine_facts(found),
         Settings("latency", None, measured.batch, seconds, IMAGES),
-        (device_row(artifact, found, artifact.folder.resolve().name),),
+        (device_row(artifact, found, artifact.name),),
     )
 
 

@@ -5,7 +5,7 @@ from rich.markup import escape
 from edgecnn.bench.machine import one_line
 from edgecnn.bench.record import Row, Run
 from edgecnn.console.screen import out, shown, table_of
-from edgecnn.console.timing import print_unstable
+from edgecnn.console.timing import print_unstable, ratio_cell
 
 COLOURS = {"verified": "green", "rejected": "red"}
 
@@ -26,7 +26,7 @@ def print_benchmark(run: Run) -> None:
         "",
     )
     for row in run.rows:
-        table.add_row(shown(row.name), *_evidence(row), *_times(row, row is run.reference))
+        table.add_row(shown(row.name), *_evidence(row), *_times(row, run))
     out.print(table)
     for row in run.rows:
         if row.status != "ok":
@@ -55,13 +55,12 @@ def _evidence(row: Row) -> list[str]:
     ]
 
 
-def _times(row: Row, is_reference: bool) -> list[str]:
+def _times(row: Row, run: Run) -> list[str]:
     if row.times is None:
         return ["–", "–", "–", ""]
-    low, high = row.ratio.ratio_ci95 if row.ratio else (1.0, 1.0)
     return [
         f"{row.times.p50_ms:.3f}",
         f"{row.images_per_s:,.0f}",
-        escape(f"{row.ratio.ratio:.3f} [{low:.3f}, {high:.3f}]") if row.ratio else "1" if is_reference else "–",
+        ratio_cell(row, run),
         "[yellow]unstable[/]" if row.unstable else "",
     ]

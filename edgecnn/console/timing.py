@@ -22,7 +22,7 @@ def print_run(run: Run) -> None:
     )  # fmt: skip
     for row in run.rows:
         if row.times is not None:
-            table.add_row(*_cells(row, row is run.reference))
+            table.add_row(*_cells(row, run))
     out.print(table)
     per_turn = "" if latency else "; in throughput mode n counts turns, and times are theirs per call"
     threads = "the runtime's own threads" if run.settings.threads is None else f"threads: {run.settings.threads}"
@@ -53,10 +53,17 @@ def warnings(run: Run) -> list[str]:
     return found
 
 
-def _cells(row: Row, is_reference: bool) -> list[str]:
-    times, ratio = row.times, row.ratio
+def ratio_cell(row: Row, run: Run) -> str:
+    """How many times as long a row takes as the run's reference; a dash where nothing says."""
+    if row.ratio is None:
+        return "1" if row is run.reference else "–"
+    low, high = row.ratio.ratio_ci95
+    return escape(f"{row.ratio.ratio:.3f} [{low:.3f}, {high:.3f}]")
+
+
+def _cells(row: Row, run: Run) -> list[str]:
+    times = row.times
     assert times is not None  # noqa: S101  # the caller's condition
-    low, high = ratio.ratio_ci95 if ratio else (0.0, 0.0)
     return [
         shown(row.name),
         ", ".join(name if share == 1 else f"{name} {share:.0%}" for name, share in row.executed.items()) or "?",
@@ -67,7 +74,7 @@ def _cells(row: Row, is_reference: bool) -> list[str]:
         f"{times.mean_ms:.3f}",
         f"{times.min_ms:.3f}",
         f"{row.images_per_s:,.1f}",
-        escape(f"{ratio.ratio:.3f} [{low:.3f}, {high:.3f}]") if ratio else "1" if is_reference else "–",
+        ratio_cell(row, run),
         "–" if row.roofline is None else f"{row.roofline.share:.1%}",
         _figure(row.load_ms),
         _figure(row.first_ms),

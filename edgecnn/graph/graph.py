@@ -90,6 +90,12 @@ class Graph:
         return other
 
 
+def model_of(graph: onnx.GraphProto, producer: str = "") -> onnx.ModelProto:
+    """A graph as a model of the opset and format that all of ours have."""
+    opset = onnx.helper.make_opsetid("", OPSET)
+    return onnx.helper.make_model(graph, producer_name=producer, ir_version=IR_VERSION, opset_imports=[opset])
+
+
 def with_batch(graph: Graph, batch: int | None) -> Graph:
     """The same graph for another batch size; None makes it dynamic. No node of ours depends on it."""
     model = graph.copy()

@@ -16,7 +16,7 @@ from torch import nn
 
 from edgecnn.errors import BuildError
 from edgecnn.graph.check import check_graph
-from edgecnn.graph.graph import IR_VERSION, OPSET, Graph
+from edgecnn.graph.graph import Graph, model_of
 from edgecnn.names import INPUT, OUTPUT
 
 PARAMETERS = {1: "weight", 2: "bias"}  # of a convolution or linear layer, by position
@@ -106,9 +106,7 @@ def canonical(exported: onnx.ModelProto) -> onnx.ModelProto:
         [_value(exported.graph.output[0])],
         [initializers[name] for name in sorted(initializers)],
     )
-    return helper.make_model(
-        graph, producer_name="edgecnn", ir_version=IR_VERSION, opset_imports=[helper.make_opsetid("", OPSET)]
-    )
+    return model_of(graph, producer="edgecnn")
 
 
 def _scope(node: onnx.NodeProto) -> str:

@@ -13,7 +13,7 @@ import onnx
 from numpy.typing import NDArray
 from onnx import TensorProto, helper
 
-from edgecnn.graph.graph import IR_VERSION, OPSET, Graph
+from edgecnn.graph.graph import Graph, model_of
 from edgecnn.graph.session import inference_session
 from edgecnn.names import OUTPUT
 from edgecnn.parity import compare
@@ -113,8 +113,7 @@ class _Behind:
         weights = [tensor for tensor in self._graph.model.graph.initializer if tensor.name in read]
         outputs = [helper.make_tensor_value_info(OUTPUT, TensorProto.FLOAT, None)]
         graph = helper.make_graph(nodes, "alone", inputs, outputs, weights)
-        model = helper.make_model(graph, ir_version=IR_VERSION, opset_imports=[helper.make_opsetid("", OPSET)])
-        return inference_session(model.SerializeToString(), int8_kernels=False)
+        return inference_session(model_of(graph).SerializeToString(), int8_kernels=False)
 
 
 def _reading(node: onnx.NodeProto, quantized: Collection[str]) -> onnx.NodeProto:

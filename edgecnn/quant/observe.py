@@ -81,8 +81,7 @@ def observe_values(
             model.graph.output.append(helper.make_tensor_value_info(name, TensorProto.FLOAT, None))
     session = inference_session(model.SerializeToString())
     made = [name for name in names if name != INPUT]
-    for batch in batches:
-        check_images(batch, count)
+    for batch in _checked(batches, count):
         values = dict(zip(made, session.run(made, {INPUT: batch}), strict=True))
         for name, value in values.items():
             _check_finite(name, value, count)
@@ -112,8 +111,7 @@ def check_images(batch: Float, count: int = 0) -> None:
             )
 
 
-def _checked(batches: Iterable[Float]) -> Iterator[Float]:
-    count = 0
+def _checked(batches: Iterable[Float], count: int = 0) -> Iterator[Float]:
     for batch in batches:
         check_images(batch, count)
         count += len(batch)

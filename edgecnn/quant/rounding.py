@@ -69,10 +69,11 @@ def observe_moments(node: onnx.NodeProto, weight: Float, batches: Sequence[Batch
         weight: (out, in / groups, ...) float32.
         batches: at least one.
     """
-    first = next(_patches(weight, *_padded(node, batches[0]())))
+    first = batches[0]()
+    patches = next(_patches(weight, *_padded(node, first)))
     # Near the mean: of an input that hardly moves, squares would leave nothing but float32's rounding.
-    shift: Float = np.asarray(first.mean(axis=2, keepdims=True), np.float32)
-    parts = in_parts(lambda part: _sums(node, weight, part, shift), batches)
+    shift: Float = np.asarray(patches.mean(axis=2, keepdims=True), np.float32)
+    parts = in_parts(lambda part: _sums(node, weight, part, shift), [lambda: first, *batches[1:]])
     rows = sum(part.rows for part in parts)
     mean: Double = sum((part.moved for part in parts[1:]), parts[0].moved) / rows
     squares: Double = sum((part.squares for part in parts[1:]), parts[0].squares) / rows

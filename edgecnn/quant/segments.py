@@ -9,7 +9,7 @@ from dataclasses import dataclass
 import onnx
 from onnx import TensorProto, helper
 
-from edgecnn.graph.graph import IR_VERSION, OPSET, Graph
+from edgecnn.graph.graph import Graph, model_of
 from edgecnn.names import INPUT, OUTPUT
 
 
@@ -44,8 +44,7 @@ class Segment:
             [_value(name, constants) for name in self.outputs],
             [constants[name] for name in read],
         )
-        model = helper.make_model(graph, ir_version=IR_VERSION, opset_imports=[helper.make_opsetid("", OPSET)])
-        return bytes(model.SerializeToString())
+        return bytes(model_of(graph).SerializeToString())
 
 
 def segments(lowered: Graph, layers: set[str]) -> Iterator[Segment]:

@@ -113,7 +113,7 @@ def _check_engines(request: BenchRequest, engines: Sequence[Artifact], others: b
 def _candidates(found: Sequence[str | Artifact]) -> list[Candidate]:
     """The artifacts of these, called as they are in a run."""
     artifacts = [artifact for artifact in found if isinstance(artifact, Artifact)]
-    names = unique([artifact.folder.resolve().name for artifact in artifacts])
+    names = unique([artifact.name for artifact in artifacts])
     return [Candidate(name, ARTIFACT, artifact) for name, artifact in zip(names, artifacts, strict=True)]
 
 
@@ -148,7 +148,7 @@ class _Sent:
 
     def place(self, artifact: Artifact) -> str:
         """An artifact's folder there. It keeps its name, which its row is called by and which others may share."""
-        there = f"artifacts/{len(self.artifacts)}/{artifact.folder.resolve().name}"
+        there = f"artifacts/{len(self.artifacts)}/{artifact.name}"
         self.artifacts.append(artifact)
         self.items += artifact_items(artifact, there)
         return there
@@ -156,7 +156,7 @@ class _Sent:
 
 def _with_engines(run: Run, host: Host, plan: _Plan, request: BenchRequest, keep: bool, progress: Progress) -> Run:
     """The same, and a row for each engine, with its layers where they are asked for: bundles time them anyway."""
-    names = unique([*(row.name for row in run.rows), *(engine.folder.resolve().name for engine in plan.engines)])
+    names = unique([*(row.name for row in run.rows), *(engine.name for engine in plan.engines)])
     alone = {"ratio": ALONE} if len(names) > 1 else {}
     rows: list[Row] = []
     machine = run.machine
