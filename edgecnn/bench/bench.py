@@ -10,12 +10,12 @@ from typing import Any
 from edgecnn.bench.candidates import ARTIFACT, Candidate, agreed_batch, candidates
 from edgecnn.bench.energy import SECONDS as ENERGY_S
 from edgecnn.bench.energy import measure_energy
-from edgecnn.bench.latency import Race, race
+from edgecnn.bench.latency import Race, race, without_p99
 from edgecnn.bench.layers import layer_times
 from edgecnn.bench.machine import facts, snapshot
 from edgecnn.bench.opening import Opening, measure_opening
 from edgecnn.bench.peak import measure_peak, roofline
-from edgecnn.bench.record import IMAGES, SCHEMA, Energy, Row, Run, Settings, now
+from edgecnn.bench.record import IMAGES, SCHEMA, Energy, LayerTime, Row, Run, Settings, now
 from edgecnn.bench.steady import unsteady_machine, unsteady_times
 from edgecnn.bench.throughput import TURNS, flood_in_turns
 from edgecnn.data.preprocess import Float
@@ -85,16 +85,18 @@ def bench(request: BenchRequest, progress: Progress | None = None) -> Run:
         if not ready:
             raise UnavailableError(f"nothing of it can run here: {'; '.join(refusals.values())}")
         openings = {row.candidate.name: measure_opening(row.candidate, tuning, batch) for row in ready}
+    with progress.stage("peaks and energy"):
+        executed = {row.candidate.name: row.candidate.executed(row.session) for row in ready}
+        peaks = _peaks(ready, executed, tuning)
     before = snapshot()
     result, speeds = _timed(ready, request, progress)
     after = snapshot()
     with progress.stage("peaks and energy"):
-        executed = {row.candidate.name: row.candidate.executed(row.session) for row in ready}
-        peaks = _peaks(ready, executed, tuning)
+        peaks = _higher(peaks, _peaks(ready, executed, tuning))
         energies = {row.candidate.name: _energy(row, batch, request) for row in ready}
     with progress.stage("layers"):
         layers = {
-            row.candidate.name: layer_times(row.candidate, tuning, row.batches)
+            row.candidate.name: _layers(row, tuning)
             for row in ready
             if request.layers and row.candidate.kind == ARTIFACT
         }
@@ -118,9 +120,11 @@ def bench(request: BenchRequest, progress: Progress | None = None) -> Run:
             "ratio": None if name == first else result.ratio(name, first),
             "energy": energies[name],
             "roofline": roofline(executed[name], round(per_s * macs), 1.0, peaks[candidate.package]),
-            "layers": layers.get(name, ()),
             "unstable": (*unsteady_times(times.rounds_ms, name not in result.unsettled), *meanwhile),
-        } | _opening(openings[name])
+        }
+        opening, profiled = _opening(openings[name]), layers.get(name, ((), {}))
+        measured |= opening[0] | {"layers": profiled[0]}
+        measured["absences"] = without_p99(times) | opening[1] | profiled[1]
         rows.append(_row(candidate, "ok", measured))
     return Run(
         SCHEMA,
@@ -197,10 +201,27 @@ def _peaks(
     return found
 
 
-def _opening(found: Opening | str) -> dict[str, Any]:
+def _higher(one: dict[str, dict[str, float]], other: dict[str, dict[str, float]]) -> dict[str, dict[str, float]]:
+    """What was reached before and after the rows were timed: a peak is the most that was seen."""
+    return {
+        package: {precision: max(gops, other[package].get(precision, gops)) for precision, gops in peaks.items()}
+        for package, peaks in one.items()
+    }
+
+
+def _layers(row: Opened, tuning: Tuning) -> tuple[tuple[LayerTime, ...], dict[str, str]]:
+    """Their times, or why there are none: whatever a profiler does, the row's own times are there by now."""
+    try:
+        return layer_times(row.candidate, tuning, row.batches), {}
+    except EdgecnnError as error:
+        return (), {"layers": str(error)}
+
+
+def _opening(found: Opening | str) -> tuple[dict[str, Any], dict[str, str]]:
+    """Its figures, or why there are none."""
     if isinstance(found, Opening):
-        return asdict(found)
-    return {"absences": dict.fromkeys((field.name for field in fields(Opening)), found)}
+        return asdict(found), {}
+    return {}, dict.fromkeys((field.name for field in fields(Opening)), found)
 
 
 def _energy(row: Opened, batch: int, request: BenchRequest) -> Energy:

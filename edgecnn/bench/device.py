@@ -7,7 +7,7 @@ import msgspec
 
 from edgecnn.artifact import REJECTED, Artifact, load_artifact
 from edgecnn.bench.candidates import ARTIFACT, Candidate
-from edgecnn.bench.latency import Race
+from edgecnn.bench.latency import Race, without_p99
 from edgecnn.bench.layers import by_module
 from edgecnn.bench.record import IMAGES, SCHEMA, Energy, Row, Run, Settings, now
 from edgecnn.bench.steady import unsteady_times
@@ -72,6 +72,7 @@ def device_row(artifact: Artifact, found: OnDevice, name: str) -> Row:
         size_bytes=engine.size_bytes,
         energy=Energy(joules, "" if joules is None else "Jetson rails", NO_RAILS if joules is None else ""),
         layers=by_module(found.layers, Candidate(name, ARTIFACT, artifact)),
+        absences=without_p99(times),
         unstable=(*unsteady_times(latency.calls_ms, True), *latency.notes),
         manifest=_manifest(artifact, found),
     )

@@ -111,6 +111,11 @@ class Race:
         return float(np.median(over) / np.median(under)), interval(drawn[0] / drawn[1])
 
 
+def without_p99(times: Times) -> dict[str, str]:
+    """Why a row has no p99, as its ``absences`` have it; empty where it has one."""
+    return {} if times.p99_ms is not None else {"p99_ms": f"{times.n} calls, expected at least {FEWEST_FOR_P99}"}
+
+
 def differs(ratio: Ratio) -> bool:
     """Whether two rows differ beyond noise: the whole interval is on one side of 1, and a hundredth of it shows."""
     low, high = (round(bound, 2) for bound in ratio.ratio_ci95)
@@ -166,7 +171,8 @@ def warm_up(runs: Sequence[tuple[str, Run]], clock: Callable[[], float] = time.p
         for name, run in runs:
             times[name].append(_timed(run, clock))
         restless = {name: None for name in restless if not _level(times[name])}
-        if not restless or (done >= WINDOW and clock() - started > WARM_UP_S):
+        # Nobody can be level before two windows, however slow it is.
+        if not restless or (done >= 2 * WINDOW and clock() - started > WARM_UP_S):
             break
     return tuple(restless)
 

@@ -13,7 +13,7 @@ from importlib import metadata
 from pathlib import Path
 from typing import Any
 
-from edgecnn.bench.gpu import gpus, jetson_power_mode
+from edgecnn.bench.gpu import CHANGING, gpus, jetson_power_mode
 from edgecnn.targets.base import available_cores
 
 ROOT = Path("/")
@@ -35,6 +35,7 @@ class Snapshot:
         clock_mhz: mean over cores.
         temperature_c: of the hottest zone.
         throttles: events since it was started.
+        gpus: as ``gpu.gpus`` has them.
         total_s, busy_s, stolen_s: processor time of all cores since it was started.
         process_s: of it, this process's own.
     """
@@ -42,11 +43,12 @@ class Snapshot:
     clock_mhz: float | None
     load_average: float | None
     temperature_c: float | None
-    throttles: int
+    throttles: int | None
     total_s: float
     busy_s: float
     stolen_s: float
     process_s: float
+    gpus: tuple[dict[str, Any], ...] = ()
 
 
 def snapshot(root: Path = ROOT) -> Snapshot:
@@ -66,26 +68,35 @@ def snapshot(root: Path = ROOT) -> Snapshot:
         clock_mhz=round(sum(clocks) / len(clocks) / 1000, 1) if clocks else None,
         load_average=float(load[0]) if load else None,
         temperature_c=max(zones) / 1000 if zones else None,
-        throttles=int(sum(throttles)),
+        throttles=int(sum(throttles)) if throttles else None,
         total_s=sum(ticks),
         busy_s=sum(ticks[:3]) + sum(ticks[5:7]),
         stolen_s=ticks[7],
         process_s=time.process_time(),
+        gpus=tuple(gpus()),
     )
 
 
 def facts(before: Snapshot, after: Snapshot, root: Path = ROOT) -> dict[str, Any]:
-    """The machine for the record: tables of plain values, without what it does not say."""
+    """The machine for the record: tables of plain values, without what it does not say.
+
+    What a reader would look for and the machine does not say is listed by name under ``unreadable``.
+    """
+    watched = {
+        "governor": ", ".join(sorted(_words(root, "sys/devices/system/cpu/cpu[0-9]*/cpufreq/scaling_governor"))),
+        "clock_mhz": {"before": before.clock_mhz, "after": after.clock_mhz},
+        "temperature_c": {"before": before.temperature_c, "after": after.temperature_c},
+        "throttled": throttled(before, after),
+    }
+    found = _without_gaps(watched)
     return _without_gaps(
         {
             "cpu": _cpu(root),
-            "governor": ", ".join(sorted(_words(root, "sys/devices/system/cpu/cpu[0-9]*/cpufreq/scaling_governor"))),
-            "clock_mhz": {"before": before.clock_mhz, "after": after.clock_mhz},
+            **found,
+            "unreadable": [name for name in watched if name not in found],
             "load_average": {"before": before.load_average, "after": after.load_average},
-            "temperature_c": {"before": before.temperature_c, "after": after.temperature_c},
-            "throttled": after.throttles - before.throttles,
             "memory_bytes": _memory(root),
-            "gpus": gpus(),
+            "gpus": [_gpu(*pair) for pair in zip(before.gpus, after.gpus, strict=False)],
             "power_mode": jetson_power_mode(),
             "board": _text(root, "proc/device-tree/model").strip("\0\n"),
             "container": _container(root),
@@ -96,6 +107,13 @@ def facts(before: Snapshot, after: Snapshot, root: Path = ROOT) -> dict[str, Any
             "runtimes": _versions(),
         }
     )
+
+
+def throttled(before: Snapshot, after: Snapshot) -> int | None:
+    """How often the processor was throttled between two looks; None where it does not count."""
+    if before.throttles is None or after.throttles is None:
+        return None
+    return after.throttles - before.throttles
 
 
 def one_line(machine: dict[str, Any]) -> str:
@@ -121,6 +139,12 @@ def _change(unit: str, pair: dict[str, float] | None) -> str:
     if not pair:
         return ""
     return f"{unit} {' to '.join(f'{value:g}' for value in pair.values())}"
+
+
+def _gpu(before: dict[str, Any], after: dict[str, Any]) -> dict[str, Any]:
+    """What stays as it is, and before and after what does not."""
+    pairs = {name: {"before": before[name], "after": after[name]} for name in CHANGING if name in before}
+    return after | pairs
 
 
 def _cpu(root: Path) -> dict[str, Any]:

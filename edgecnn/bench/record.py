@@ -14,7 +14,13 @@ from edgecnn.errors import InputError
 
 SCHEMA = 1
 # Figures that may be absent, for people.
-FIGURES = {"load_ms": "load time", "first_ms": "first answer", "memory_bytes": "memory", "ratio": "the ratio"}
+FIGURES = {
+    "load_ms": "load time",
+    "first_ms": "first answer",
+    "memory_bytes": "memory",
+    "ratio": "the ratio",
+    "layers": "time by layer",
+}
 
 IMAGES = "golden pairs of each artifact"  # that ``bench`` times
 
@@ -42,7 +48,7 @@ class Times(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
     Args:
         n: counted calls.
-        p99_ms: None where ``n`` is too small to have one.
+        p99_ms: None where ``n`` is too small to have one, which its row's ``absences`` says.
         rounds_ms: every counted call, in order.
     """
 
@@ -149,10 +155,11 @@ class Row(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
     @property
     def unmeasured(self) -> tuple[str, ...]:
-        """What is not there and why, a sentence for each reason."""
+        """What is not there and why, a sentence for each reason; a p99 that is not there says so in its cell."""
         reasons: dict[str, list[str]] = {}
         for figure, why in self.absences.items():
-            reasons.setdefault(why, []).append(FIGURES.get(figure, figure))
+            if figure != "p99_ms":
+                reasons.setdefault(why, []).append(FIGURES.get(figure, figure))
         return tuple(f"{_listed(names)} not measured: {why}" for why, names in reasons.items())
 
 

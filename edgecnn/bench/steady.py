@@ -4,7 +4,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from edgecnn.bench.machine import Snapshot
+from edgecnn.bench.machine import Snapshot, throttled
 
 SPREAD = 0.15  # of the middle half, against the median
 DRIFT = 0.10  # between the medians of both halves of a run
@@ -43,6 +43,8 @@ def unsteady_machine(before: Snapshot, after: Snapshot) -> list[str]:
             reasons.append(f"load: other guests of the host took {stolen:.0%} of the processor time")
     if before.clock_mhz and after.clock_mhz and abs(after.clock_mhz / before.clock_mhz - 1) > CLOCK:
         reasons.append(f"clock: went from {before.clock_mhz:.0f} to {after.clock_mhz:.0f} MHz")
-    if after.throttles > before.throttles:
-        reasons.append(f"heat: the processor was throttled {after.throttles - before.throttles} times")
+    if times := throttled(before, after):
+        reasons.append(f"heat: the processor was throttled {times} times")
+    slowed = sorted({gpu["slowed_by"] for gpu in after.gpus if gpu.get("slowed_by", "nothing") != "nothing"})
+    reasons += [f"GPU: its clocks were held down by {why}" for why in slowed]
     return reasons

@@ -170,7 +170,7 @@ def _with_engines(run: Run, host: Host, plan: _Plan, request: BenchRequest, keep
             rows.append(refused_row(Candidate(name, ARTIFACT, engine), _without_host(error, host)))
             continue
         row = device_row(engine, found, name)
-        rows.append(replace(row, absences=alone, layers=row.layers if request.layers else ()))
+        rows.append(replace(row, absences=row.absences | alone, layers=row.layers if request.layers else ()))
         machine = _with_gpu(machine, machine_facts(found))
     return replace(run, machine=machine, rows=(*run.rows, *rows))
 

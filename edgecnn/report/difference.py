@@ -38,6 +38,7 @@ class Change(msgspec.Struct, frozen=True):
         measure: ``top-1`` or ``agreement``.
         drop_pp: of that measure, percentage points; above 0 it is worse.
         lost: what the new run no longer has, or why its answers cannot be compared.
+        steady: whether neither run was unstable.
         notes: what a reader should know.
     """
 
@@ -50,6 +51,7 @@ class Change(msgspec.Struct, frozen=True):
     measure: str = ""
     drop_pp: Measured | None = None
     lost: tuple[str, ...] = ()
+    steady: bool = True
     notes: tuple[str, ...] = ()
 
 
@@ -152,6 +154,7 @@ def _change(was: Row, now: Row, old: Run, new: Run, anchor: tuple[Row, Row] | No
         measure=measure,
         drop_pp=drop,
         lost=(*lost, *unanswered),
+        steady=not (was.unstable or now.unstable),
         notes=tuple(_remarks(was, now)),
     )
 

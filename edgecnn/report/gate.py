@@ -84,18 +84,19 @@ def judge(found: Difference, gates: Gates) -> Comparison:
 def _judge(change: Change, gates: Gates) -> Judged:
     if change.here == "added" or (change.here == "missing" and gates.allow_missing):
         return Judged(change, Verdict.PASS, rejected=False, reasons=())
-    losses = [("drop", "pp", change.drop_pp, gates.max_drop_pp)]
+    losses = [("drop", "pp", change.drop_pp, gates.max_drop_pp, True)]
     if not change.anchor:
-        losses.insert(0, ("slow-down", "%", change.slowdown_percent, gates.max_slowdown))
+        losses.insert(0, ("slow-down", "%", change.slowdown_percent, gates.max_slowdown, change.steady))
     verdicts, rejected, reasons = [Verdict.FAIL] if change.lost else [], bool(change.lost), [*change.lost]
-    for what, unit, measured, gate in losses:
+    for what, unit, measured, gate, steady in losses:
         if measured is None:
             continue
-        verdict, beyond = _against(measured, gate)
+        verdict, beyond = _against(measured, gate, steady)
         verdicts.append(verdict)
         rejected |= beyond
         if verdict is not Verdict.PASS:
-            reasons.append(_reason(what, unit, measured, gate, verdict))
+            doubt = "" if verdict is Verdict.FAIL else "inconclusive: " if steady else "inconclusive, an unstable run: "
+            reasons.append(f"{doubt}{_reason(what, unit, measured, gate)}")
     return Judged(change, _worst(verdicts), rejected, tuple(reasons))
 
 
@@ -103,16 +104,15 @@ def _worst(verdicts: list[Verdict]) -> Verdict:
     return next((verdict for verdict in (Verdict.FAIL, Verdict.INCONCLUSIVE) if verdict in verdicts), Verdict.PASS)
 
 
-def _against(measured: Measured, gate: float) -> tuple[Verdict, bool]:
-    """The verdict, and whether it rejects."""
+def _against(measured: Measured, gate: float, steady: bool) -> tuple[Verdict, bool]:
+    """The verdict, and whether it rejects; what was not measured steadily fails nobody, whatever its interval."""
     low, high = measured.ci95
     if high <= gate:
         return Verdict.PASS, False
-    verdict = Verdict.FAIL if low > gate else Verdict.INCONCLUSIVE
+    verdict = Verdict.FAIL if low > gate and steady else Verdict.INCONCLUSIVE
     return verdict, verdict is Verdict.FAIL or measured.value > gate
 
 
-def _reason(what: str, unit: str, measured: Measured, gate: float, verdict: Verdict) -> str:
+def _reason(what: str, unit: str, measured: Measured, gate: float) -> str:
     low, high = measured.ci95
-    text = f"{what} {measured.value:+.2f} {unit}, 95 % [{low:+.2f}, {high:+.2f}], gate {gate:g}"
-    return text if verdict is Verdict.FAIL else f"inconclusive: {text}"
+    return f"{what} {measured.value:+.2f} {unit}, 95 % [{low:+.2f}, {high:+.2f}], gate {gate:g}"

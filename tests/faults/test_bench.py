@@ -6,6 +6,8 @@ from pathlib import Path
 
 import pytest
 
+from edgecnn.bench.bench import BenchRequest, bench
+from edgecnn.errors import BuildError
 from edgecnn.pipeline import Exported
 from tests.faults.conftest import Refused
 
@@ -84,3 +86,14 @@ def test_a_place_that_cannot_be_written_to_is_refused_before_the_work(
     line = refused(8, "bench", artifact, "--duration", "3000", "--out", tmp_path / "nowhere" / "run.json")
     assert "there is no folder" in line
     assert "is no run" in refused(8, "bench", artifact, "--duration", "3000", "--out", tmp_path)
+
+
+def test_a_profiler_that_fails_costs_its_layers_only(artifact: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuses(*_: object) -> None:
+        raise BuildError("the profiler does not know this kernel")
+
+    monkeypatch.setattr("edgecnn.bench.bench.layer_times", refuses)
+    (row,) = bench(BenchRequest((artifact,), duration_s=0.1, layers=True)).rows
+    assert row.status == "ok"
+    assert row.times is not None
+    assert row.unmeasured == ("time by layer was not measured: the profiler does not know this kernel",)

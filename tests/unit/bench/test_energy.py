@@ -124,3 +124,21 @@ def test_what_nvidia_s_tools_say(tools: Path) -> None:
         "power_limit_w": 300.0, "temperature_c": 41.0, "memory_mib": "[N/A]",
     }  # fmt: skip
     assert jetson_power_mode() == "MAXN"
+
+
+@pytest.mark.parametrize("spelling", ["clocks_event_reasons.active", "clocks_throttle_reasons.active"])
+@pytest.mark.parametrize(
+    ("mask", "said"),
+    [("0x0000000000000000", "nothing"), ("0x0000000000000001", "nothing"), ("0x24", "power cap, heat (software)")],
+)
+def test_why_a_gpu_s_clocks_are_down_whatever_the_driver_calls_it(
+    tools: Path, spelling: str, mask: str, said: str
+) -> None:
+    facts = "NVIDIA Stand-in, 550.1, 1410, 1593, 300.00, 41, 24576"
+    stand_in(
+        tools,
+        "nvidia-smi",
+        f"case $1 in *={spelling}) echo {mask};; *reasons*) exit 2;; *) echo '{facts}';; esac",
+    )
+    (gpu,) = gpus()
+    assert gpu["slowed_by"] == said

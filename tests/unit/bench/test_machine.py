@@ -2,6 +2,7 @@
 
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -81,9 +82,19 @@ def test_facts_of_a_server(xeon: Path) -> None:
     assert found["clock_mhz"] == {"before": 2000.0, "after": 2100.0}
     assert found["temperature_c"] == {"before": 40.0, "after": 40.0}
     assert found["throttled"] == 2
+    assert "unreadable" not in found
     assert found["memory_bytes"] == {"total": 1_024_000, "available": 614_400}
     assert (found["container"], found["cpu_limit"], found["os"]) == ("kubernetes", 1.5, "Some Linux 1")
     assert "numpy" in found["runtimes"]
+
+
+def test_a_gpu_s_clocks_are_those_before_and_after() -> None:
+    cool = {"name": "Stand-in", "clock_mhz": 1980.0, "temperature_c": 41.0, "slowed_by": "nothing"}
+    hot = cool | {"clock_mhz": 1410.0, "temperature_c": 88.0, "slowed_by": "heat (software)"}
+    (found,) = facts(replace(CALM, gpus=(cool,)), replace(CALM, gpus=(hot,)))["gpus"]
+    assert found["name"] == "Stand-in"
+    assert found["clock_mhz"] == {"before": 1980.0, "after": 1410.0}
+    assert found["slowed_by"] == {"before": "nothing", "after": "heat (software)"}
 
 
 def test_facts_of_an_arm_board(tmp_path: Path) -> None:
@@ -95,9 +106,10 @@ def test_facts_of_an_arm_board(tmp_path: Path) -> None:
 
 def test_what_a_machine_does_not_say_is_left_out(tmp_path: Path) -> None:
     empty = snapshot(tmp_path)
-    assert (empty.clock_mhz, empty.load_average, empty.temperature_c, empty.throttles) == (None, None, None, 0)
+    assert (empty.clock_mhz, empty.load_average, empty.temperature_c, empty.throttles) == (None,) * 4
     found = facts(empty, empty, tmp_path)
-    assert {"governor", "clock_mhz", "temperature_c", "os", "cpu_limit", "board"}.isdisjoint(found)
+    assert {"governor", "clock_mhz", "temperature_c", "throttled", "os", "cpu_limit", "board"}.isdisjoint(found)
+    assert found["unreadable"] == ["governor", "clock_mhz", "temperature_c", "throttled"]
     assert "a CPU that does not say its name" in one_line(found)
     assert "governor unknown" in one_line(found)
 
@@ -144,7 +156,8 @@ def test_our_own_work_is_not_held_against_us() -> None:
         ({"total_s": 120.0, "stolen_s": 5.0}, "load: other guests of the host took 25% of the processor time"),
         ({"clock_mhz": 1500.0}, "clock: went from 2000 to 1500 MHz"),
         ({"throttles": 3}, "heat: the processor was throttled 3 times"),
+        ({"gpus": ({"slowed_by": "power cap"},)}, "GPU: its clocks were held down by power cap"),
     ],
 )
-def test_what_the_machine_did_is_named(change: dict[str, float], reason: str) -> None:
-    assert unsteady_machine(CALM, replace(CALM, **change)) == [reason]  # type: ignore[arg-type]  # checked by the dataclass
+def test_what_the_machine_did_is_named(change: dict[str, Any], reason: str) -> None:
+    assert unsteady_machine(CALM, replace(CALM, **change)) == [reason]

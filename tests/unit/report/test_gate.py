@@ -46,6 +46,14 @@ def test_the_machines_own_change_is_not_judged() -> None:
     assert judged(anchor=True, slowdown_percent=slow, drop_pp=Measured(5.0, (4.0, 6.0))).rejected
 
 
+def test_an_unstable_run_is_no_proof_of_a_slow_down_and_no_excuse() -> None:
+    (row,) = judged(slowdown_percent=Measured(43.0, (7.0, 97.0)), steady=False).rows
+    assert (row.verdict, row.rejected) == (Verdict.INCONCLUSIVE, True)
+    assert row.reasons[0].startswith("inconclusive, an unstable run: slow-down +43.00 %")
+    (row,) = judged(drop_pp=Measured(2.0, (1.0, 3.0)), steady=False).rows
+    assert row.verdict is Verdict.FAIL  # answers do not depend on what the machine does
+
+
 def test_a_row_that_is_gone_fails_unless_it_may() -> None:
     gone: dict[str, Any] = {"here": "missing", "lost": ("the row is gone",)}
     assert judged(**gone).verdict is Verdict.FAIL
