@@ -4,7 +4,6 @@ Read this file first. Each arrow is a function of the room it is named after; on
 prints.
 """
 
-import json
 import tempfile
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, replace
@@ -12,7 +11,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from msgspec import structs
 
 from edgecnn.artifact import MANIFEST, NOT_GATED, REJECTED, Artifact, load_artifact, mark, publish, reserve, write_whole
 from edgecnn.bench.tables import CHOOSING_S, TELLING_S, table_timer
@@ -24,19 +22,18 @@ from edgecnn.errors import ParityError, StorageError, UsageError
 from edgecnn.manifest import describe, status
 from edgecnn.names import BEST, SYNTHETIC
 from edgecnn.progress import Progress
-from edgecnn.recipe import Data, Gate, load_labels
+from edgecnn.recipe import Gate
 from edgecnn.request import ExportRequest, Plan, plan, with_max_drop
-from edgecnn.targets.base import Advice, Interface, Session
+from edgecnn.targets.base import Advice, Interface
 from edgecnn.verify.coverage import cover
 from edgecnn.verify.device import OnDevice, read_result
 from edgecnn.verify.golden import golden_pairs, read_golden
-from edgecnn.verify.reopen import coverage_of, last_stage, open_session, reopen, saturation, torch_stage
+from edgecnn.verify.reopen import coverage_of, graph_stage, last_stage, open_session, reopen, saturation
 from edgecnn.verify.stages import Stage, Verification, check, check_golden
 
 if TYPE_CHECKING:
-    from torch import nn
-
     from edgecnn.graph.graph import Graph
+    from edgecnn.network import Network
     from edgecnn.quant.ladder import Climbed
     from edgecnn.quant.rungs import Rung
     from edgecnn.quant.table import QuantizerTable
@@ -107,8 +104,11 @@ class GateError(ParityError):
         self.exported = exported
 
 
-def export(request: ExportRequest, progress: Progress | None = None) -> Exported:
+def export(request: ExportRequest, progress: Progress | None = None, network: "Network | None" = None) -> Exported:
     """From a model's name to a published artifact with its evidence.
+
+    Args:
+        network: that the request asks for, where it is loaded already, as several exports may share it.
 
     Raises:
         GateError: the artifact did not keep its bounds.
@@ -118,25 +118,22 @@ def export(request: ExportRequest, progress: Progress | None = None) -> Exported
     planned = plan(request)
     with reserve(planned.out, planned.force):
         # Imported here, because they bring torch and ONNX, which listing and verifying do without.
-        from edgecnn.graph.fold import fold
         from edgecnn.graph.graph import with_batch
         from edgecnn.graph.macs import activation_sizes, facts, layer_macs
-        from edgecnn.graph.to_onnx import to_onnx
-        from edgecnn.models.weights import load_model
+        from edgecnn.network import Network
         from edgecnn.quant.norms import check_contrast
 
         with progress.stage("load"):
-            loaded = load_model(planned.spec, planned.source, planned.num_classes)
-            labels = _labels(planned.data, loaded.num_classes)
-        made = _made(planned, loaded.model, progress)
+            network = network or Network(planned)
+        if not network.serves(planned):
+            raise AssertionError("a manifest names the network that its artifact was made from")
+        how, labels, interface = planned.data.preprocess, network.labels, network.interface(planned.batch)
+        made = _made(planned, network, progress)
         with progress.stage("export to ONNX"):
             calibration, judging = _images(planned, labels, made)
             if calibration is not None:
-                check_contrast(loaded.model, calibration, planned.data.preprocess)
-            how = planned.data.preprocess
-            folded = fold(loaded.model)
-            graph = _described(to_onnx(folded, 3, how.height, how.width), planned, labels)
-        interface = Interface(planned.batch, 3, how.height, how.width, len(labels))
+                check_contrast(network.model, calibration, how)
+            graph = network.graph
         climbed = None if calibration is None else _climbed(graph, calibration, planned, interface, progress)
         quantized = None if climbed is None else _quantized(climbed.graph, climbed.table, planned)
         lowered = planned.target.finished(graph if quantized is None else quantized, planned.precision)
@@ -147,13 +144,7 @@ def export(request: ExportRequest, progress: Progress | None = None) -> Exported
                 executed = session.executed()
             advice = planned.target.advise(built, with_batch(graph, planned.batch)) if climbed is not None else None
         with progress.stage("check", len(judging)):
-            eager = torch_stage("eager", loaded.model)
-            stages = [
-                eager,
-                torch_stage("folded", folded),
-                Stage("onnx", _onnx_session(graph, interface, optimize=True).run_all),
-                Stage("lowered", _onnx_session(lowered, interface, optimize=False).run_all),
-            ]
+            stages = [*network.stages, graph_stage("lowered", lowered, interface, optimize=False)]
             if not session.absence:
                 stages.append(Stage("compiled", session.run_all))
             verification = check(stages, judging, how, planned.precision, planned.gate, progress.advance)
@@ -169,9 +160,9 @@ def export(request: ExportRequest, progress: Progress | None = None) -> Exported
             contents["reference.onnx"] = with_batch(graph, None).content
             if ".onnx" not in built:
                 contents["lowered.onnx"] = with_batch(lowered, None).content
-            contents["golden.npz"] = golden_pairs(judging, how, eager)
+            contents["golden.npz"] = golden_pairs(judging, how, stages[0])
             manifest = describe(
-                planned, interface, labels, loaded.sha256, facts(graph), calibration, climbed, verification, advice
+                planned, interface, labels, network.sha256, facts(graph), calibration, climbed, verification, advice
             )
             contents |= planned.target.companions(_graphs(graph, quantized, planned), contents["golden.npz"], manifest)
             artifact = publish(planned.out, contents, manifest)
@@ -263,21 +254,12 @@ def predict(folder: Path, paths: list[Path]) -> Predictions:
     return Predictions(artifact.manifest["status"], tuple(answers))
 
 
-def _labels(data: Data, num_classes: int) -> list[str]:
-    """The recipe's class names, or numbers where the model has another number of classes."""
-    labels = load_labels(data.labels)
-    return labels if len(labels) == num_classes else [str(index) for index in range(num_classes)]
-
-
-def _made(planned: Plan, model: "nn.Module", progress: Progress) -> ImageSet | None:
+def _made(planned: Plan, network: "Network", progress: Progress) -> ImageSet | None:
     """Images from the network alone, where those are asked for."""
     if planned.calibration != SYNTHETIC:
         return None
-    from edgecnn.quant.synthetic import image_count, synthesise
-
-    how = planned.data.preprocess
-    with progress.stage("make images", image_count(how)):
-        return synthesise(model, how, image_count(how), on_images=progress.advance)
+    with progress.stage("make images", network.synthetic_count):
+        return network.synthetic_images(progress.advance)
 
 
 def _images(planned: Plan, labels: list[str], made: ImageSet | None = None) -> tuple[ImageSet | None, ImageSet]:
@@ -295,20 +277,6 @@ def _images(planned: Plan, labels: list[str], made: ImageSet | None = None) -> t
         return calibration, kept_apart
     kept_apart.check(planned.data.preprocess)  # nothing else reads them, and none of the user's images is skipped
     return calibration, load_set(evaluation, labels)
-
-
-def _described(graph: "Graph", planned: Plan, labels: list[str]) -> "Graph":
-    """The graph with what a runtime needs to know of its input and output."""
-    from edgecnn.graph.graph import with_metadata
-
-    return with_metadata(
-        graph,
-        {
-            "edgecnn.model": planned.spec.name,
-            "edgecnn.preprocess": json.dumps(structs.asdict(planned.data.preprocess), sort_keys=True),
-            "edgecnn.labels": json.dumps(labels, ensure_ascii=False),
-        },
-    )
 
 
 def _climbed(
@@ -359,13 +327,6 @@ def _graphs(graph: "Graph", quantized: "Graph | None", planned: Plan) -> dict[st
 
     graphs = {"fp32": graph} | ({} if quantized is None else {"int8": quantized})
     return {precision: with_batch(found, planned.batch) for precision, found in graphs.items()}
-
-
-def _onnx_session(graph: "Graph", interface: Interface, optimize: bool) -> Session:
-    from edgecnn.graph.graph import with_batch
-    from edgecnn.targets.onnxruntime import OnnxRuntimeSession
-
-    return OnnxRuntimeSession(with_batch(graph, None).content, replace(interface, batch=None), optimize)
 
 
 def _marked(artifact: Artifact, verification: Verification) -> Verification:

@@ -167,3 +167,13 @@ def load_labels(name: str) -> list[str]:
         return path.read_text("utf-8").splitlines()
     except OSError as error:
         raise InputError(f"labels {name!r}: {path.name} cannot be read ({error.strerror})") from error
+
+
+def class_names(data: Data, num_classes: int) -> list[str]:
+    """The names of a source's classes in index order, or numbers where the model has another number of classes.
+
+    Raises:
+        InputError: as ``load_labels``.
+    """
+    labels = load_labels(data.labels)
+    return labels if len(labels) == num_classes else [str(index) for index in range(num_classes)]

@@ -1,6 +1,7 @@
 """An artifact and its stages again, from its folder and whatever is installed here."""
 
 import importlib.util
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -17,6 +18,8 @@ from edgecnn.verify.stages import Stage
 if TYPE_CHECKING:
     from torch import nn
 
+    from edgecnn.graph.graph import Graph
+
 
 def torch_stage(name: str, model: "nn.Module") -> Stage:
     """A stage that runs a torch network."""
@@ -28,6 +31,21 @@ def torch_stage(name: str, model: "nn.Module") -> Stage:
         return logits
 
     return Stage(name, run)
+
+
+def graph_stage(name: str, graph: "Graph", interface: Interface, optimize: bool) -> Stage:
+    """A stage that runs a graph in ONNX Runtime, with a dynamic batch.
+
+    Args:
+        interface: of the graph, at any batch.
+        optimize: False runs it node by node as it is written.
+    """
+    from edgecnn.graph.graph import with_batch
+    from edgecnn.targets.onnxruntime import OnnxRuntimeSession
+
+    return Stage(
+        name, OnnxRuntimeSession(with_batch(graph, None).content, replace(interface, batch=None), optimize).run_all
+    )
 
 
 def open_session(artifact: Artifact, tuning: Tuning = UNTUNED) -> Session:

@@ -4,6 +4,7 @@ eager → folded → ONNX → lowered → compiled. Each is held against the ref
 a loss shows where it happened.
 """
 
+import hashlib
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, replace
 from typing import Any
@@ -29,6 +30,23 @@ class Stage:
 
     name: str
     run: Callable[[Float], Float]
+
+
+def remembering(stage: Stage) -> Stage:
+    """The same stage, but a batch that it has answered before it answers from memory, with the very logits.
+
+    A batch is known by its shape and bytes, whichever image set it is of. Only logits are kept, not images.
+    """
+    answers: dict[tuple[tuple[int, ...], bytes], Float] = {}
+
+    def run(images: Float) -> Float:
+        key = images.shape, hashlib.sha256(images.tobytes()).digest()
+        if key not in answers:
+            answers[key] = stage.run(images)
+            answers[key].flags.writeable = False  # they are handed out again
+        return answers[key]
+
+    return replace(stage, run=run)
 
 
 @dataclass(frozen=True)

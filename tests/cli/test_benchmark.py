@@ -2,6 +2,7 @@
 
 import importlib.util
 from pathlib import Path
+from unittest.mock import Mock
 
 import msgspec
 import pytest
@@ -10,13 +11,12 @@ from PIL import Image
 from edgecnn import pipeline
 from edgecnn.artifact import load_artifact
 from edgecnn.bench.record import Run, read_run
+from edgecnn.graph.to_onnx import to_onnx
 from edgecnn.targets.registry import TARGETS
 from tests.conftest import Command
 
-SMALL = (
-    "benchmark", "mobilenetv1", "--weights", "random", "--size", "32", "--num-classes", "10", "--duration", "0.1",
-    "--threads", "1",
-)  # fmt: skip
+NETWORK = ("mobilenetv1", "--weights", "random", "--size", "32", "--num-classes", "10")
+SMALL = ("benchmark", *NETWORK, "--duration", "0.1", "--threads", "1")
 
 
 def test_every_target_and_precision_has_its_row(command: Command, photos: Path, tmp_path: Path) -> None:
@@ -41,6 +41,27 @@ def test_every_target_and_precision_has_its_row(command: Command, photos: Path, 
         assert load_artifact(keep / row.name).manifest["target"] == row.target
     assert found.verdict.startswith("ship ")
     assert "none was verified" in found.verdict
+
+
+def test_artifacts_are_what_export_alone_publishes(
+    command: Command, photos: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """One network makes all of them, float ones judged on other images than INT8, and no byte of them tells."""
+    monkeypatch.setattr("edgecnn.network.to_onnx", traced := Mock(wraps=to_onnx))
+    fast = ("--effort", "fast", "--calib", photos)
+    kept = tmp_path / "kept"
+    assert command(*SMALL, "--targets", "onnx,openvino", *fast, "--keep", kept).code == 0
+    traced.assert_called_once()
+    for target, precision in (("openvino", "fp32"), ("onnx", "int8"), ("openvino", "int8")):
+        alone = tmp_path / f"{target}-{precision}"
+        options = fast if precision == "int8" else ()
+        answer = command("export", *NETWORK, "--target", target, f"--{precision}", *options, "--out", alone)
+        assert (answer.code, answer.err) == (0, "")
+        assert contents(kept / alone.name) == contents(alone)
+
+
+def contents(folder: Path) -> dict[str, bytes]:
+    return {path.name: path.read_bytes() for path in folder.iterdir()}
 
 
 def test_a_row_that_fails_does_not_stop_the_others(command: Command, tmp_path: Path) -> None:

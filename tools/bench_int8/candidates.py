@@ -24,8 +24,9 @@ from edgecnn.models.weights import load_model
 from edgecnn.names import INPUT
 
 # What `edgecnn export` runs between the FP32 graph and the runtime's files, without the gate at its end.
-from edgecnn.pipeline import _climbed, _images, _labels, _quantized
+from edgecnn.pipeline import _climbed, _images, _quantized
 from edgecnn.progress import Progress
+from edgecnn.recipe import class_names
 from edgecnn.request import ExportRequest, Plan, plan
 from edgecnn.targets.base import Interface
 from edgecnn.targets.registry import find_target
@@ -77,7 +78,7 @@ def prepare(model: str, weights: str, side: int | None, calibration_images: int 
     loaded = load_model(planned.spec, planned.source)
     if planned.source == "random":
         _with_biases(loaded.model)
-    labels = _labels(planned.data, loaded.num_classes)
+    labels = class_names(planned.data, loaded.num_classes)
     calibration, _ = _images(planned, labels)
     if calibration is None:
         raise AssertionError("INT8 always has calibration images")
