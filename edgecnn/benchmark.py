@@ -13,7 +13,7 @@ from edgecnn.artifact import REJECTED, VERIFIED
 from edgecnn.bench.bench import DURATION_S, BenchRequest, bench, check
 from edgecnn.bench.latency import Race, differs
 from edgecnn.bench.record import Row, Run
-from edgecnn.errors import EdgecnnError, StorageError, UnavailableError, UsageError
+from edgecnn.errors import BuildError, EdgecnnError, StorageError, UnavailableError, UsageError
 from edgecnn.models.registry import find_model
 from edgecnn.names import PRECISIONS
 from edgecnn.pipeline import GateError, export
@@ -178,6 +178,8 @@ def _export(wanted: Mapping[str, ExportRequest], planned: Plan, progress: Progre
             pass  # it is there, marked rejected, and its times are worth knowing
         except EdgecnnError as error:
             errors[name] = error
+        except MemoryError:  # the next one may need less
+            errors[name] = BuildError("there is not enough memory")
         progress.advance()
     return errors
 

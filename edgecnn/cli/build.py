@@ -106,14 +106,18 @@ def export(
         )
         for name in target
     ]
-    for request in requests:
-        plan(request)  # what is wrong with the last target is said before the first one is built
+    plans = [plan(request) for request in requests]  # what is wrong with the last is said before the first is built
+    network = None
+    if len(plans) > 1:
+        from edgecnn.network import Network  # brings torch and ONNX, which plans have seen to be there
+
+        network = Network(plans[0])
     documents: list[dict[str, Any]] = []
     refusals: list[GateError] = []
     for request in requests:
         with watching() as progress:
             try:
-                exported = run(request, progress)
+                exported = run(request, progress, network)
             except GateError as refusal:
                 refusals.append(refusal)
                 exported = refusal.exported

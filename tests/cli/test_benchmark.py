@@ -12,6 +12,8 @@ from edgecnn import pipeline
 from edgecnn.artifact import load_artifact
 from edgecnn.bench.record import Run, read_run
 from edgecnn.graph.to_onnx import to_onnx
+from edgecnn.network import Network
+from edgecnn.request import ExportRequest
 from edgecnn.targets.registry import TARGETS
 from tests.conftest import Command
 
@@ -41,6 +43,20 @@ def test_every_target_and_precision_has_its_row(command: Command, photos: Path, 
         assert load_artifact(keep / row.name).manifest["target"] == row.target
     assert found.verdict.startswith("ship ")
     assert "none was verified" in found.verdict
+
+
+def test_a_row_that_fills_the_memory_does_not_stop_the_others(
+    command: Command, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def filled(request: ExportRequest, network: Network) -> pipeline.Exported:
+        if request.precision == "fp16":
+            raise MemoryError
+        return pipeline.export(request, network=network)
+
+    monkeypatch.setattr("edgecnn.benchmark.export", filled)
+    out = tmp_path / "run.json"
+    assert command(*SMALL, "--targets", "onnx", "--effort", "fast", "--calib", "synthetic", "--out", out).code == 0
+    assert [row.status for row in read_run(out).rows] == ["ok", "not built: there is not enough memory", "ok"]
 
 
 def test_artifacts_are_what_export_alone_publishes(
