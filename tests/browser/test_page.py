@@ -216,6 +216,17 @@ def test_a_desktop_shows_a_whole_benchmark(viewer: Viewer, saved: Save) -> None:
     assert whole <= inner
 
 
+def test_kernels_show_their_times_without_scrolling(viewer: Viewer, page: Path) -> None:
+    viewer.show(page)
+    viewer.run("for (const closed of document.querySelectorAll('.detail details')) closed.open = true")
+    region = next(
+        at for at in viewer.driver.find_elements(By.CSS_SELECTOR, "[aria-label^='Kernels of']") if at.is_displayed()
+    )
+    share = region.find_elements(By.TAG_NAME, "th")[2]
+    assert share.text == "Share"
+    assert share.rect["x"] + share.rect["width"] <= region.rect["x"] + region.rect["width"]
+
+
 def test_only_real_failures_are_red(viewer: Viewer, saved: Save) -> None:
     built = manifest()
     built["evidence"]["executed"] = False
