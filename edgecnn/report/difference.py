@@ -105,9 +105,9 @@ def time_word(change: Change) -> str:
     if change.slowdown_percent is None:
         return ""
     low, high = change.slowdown_percent.ci95
-    if low > 0:
-        return "slower"
-    return "faster" if high < 0 else "no clear change"
+    if low <= 0 <= high:
+        return "no clear change"
+    return ("slower" if low > 0 else "faster") + ("" if change.steady else ", unstable")
 
 
 def _settings(old: Run, new: Run) -> list[str]:

@@ -20,6 +20,7 @@ NAMES = {
     "gpu.name": "GPU",
     "gpu.architecture": "GPU architecture",
     "os": "Operating system",
+    "unreadable": "Not told by the machine",
 }
 # By the end of a name: what to divide by, how many digits, and the unit.
 UNITS = {
@@ -50,6 +51,8 @@ def _described(path: str, value: Any) -> list[tuple[str, str]]:
         return [fact for name, inner in value.items() for fact in _described(f"{path}.{name}", inner)]
     if isinstance(value, list) and value and all(isinstance(item, dict) for item in value):
         return [fact for number, item in enumerate(value, 1) for fact in _part(path, number, len(value), item)]
+    if path == "unreadable" and isinstance(value, list):
+        return [(_title(path), ", ".join(_title(str(name)) for name in value))]
     # Flat knows the words of lists and truths, and leaves out what is empty.
     return [(_title(path), text) for text in flat({"value": _measured(path, value)}).values()]
 

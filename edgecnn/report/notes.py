@@ -58,8 +58,9 @@ def _of_row(row: Row) -> list[str]:
     if manifest is not None:
         found += [f"{manifest.status}: {reason}" for reason in manifest.evidence.reasons]
     found += row.unmeasured
-    if row.times is not None and row.times.p99_ms is None and "p99_ms" not in row.absences:
-        found.append(f"p99: {FEW} ({row.times.n})")
+    if row.times is not None and row.times.p99_ms is None:
+        why = row.absences.get("p99_ms", f"{row.times.n} calls")  # older runs do not say why
+        found.append(f"p99: {FEW}, {why}")
     if row.energy is not None and row.energy.absence:
         found.append(f"energy {row.energy.absence}")
     return [*found, *(f"unstable: {why}" for why in row.unstable)]

@@ -186,6 +186,10 @@ def test_a_rejection_is_a_loss() -> None:
         (Change("row", "both"), ""),
         (Change("row", "both", anchor=True, slowdown_percent=Measured(9.0, (8.0, 10.0))), "the machine's"),
         (Change("row", "both", slowdown_percent=Measured(9.0, (8.0, 10.0))), "slower"),
+        (
+            Change("row", "both", slowdown_percent=Measured(9.0, (8.0, 10.0)), steady=False),
+            "slower, unstable",
+        ),
         (Change("row", "both", slowdown_percent=Measured(-9.0, (-10.0, -8.0))), "faster"),
         (Change("row", "both", slowdown_percent=Measured(1.0, (-1.0, 3.0))), "no clear change"),
     ],

@@ -29,9 +29,28 @@ from edgecnn.report.machine import NOMINAL, described
         ({"gpu": {"name": "Orin", "architecture": "sm87"}}, ["GPU: Orin", "GPU architecture: sm87"]),
         ({"gpus": [{"name": "A", "memory_mib": 81559.0}]}, ["GPU: A", "GPU memory: 79.6 GiB"]),
         ({"gpus": [{"name": "A"}, {"clock_mhz": 1980.0}]}, ["GPU 1 name: A", "GPU 2 clock: 1,980 MHz"]),
+        (
+            {"gpus": [{"slowed_by": {"before": "nothing", "after": "power cap"}}]},
+            ["GPU slowed by: nothing before, power cap after"],
+        ),
+        ({"unreadable": ["governor", "clock_mhz"]}, ["Not told by the machine: Governor, CPU clock"]),
         ({"fan_rpm": 900, "battery": True, "lid": None, "dock": {}}, ["Fan rpm: 900", "Battery: yes"]),
     ],
-    ids=["memory", "clock", "nominal clock", "load", "heat", "cpu", "runtimes", "board", "gpu", "gpus", "unknown"],
+    ids=[
+        "memory",
+        "clock",
+        "nominal clock",
+        "load",
+        "heat",
+        "cpu",
+        "runtimes",
+        "board",
+        "gpu",
+        "gpus",
+        "slow gpu",
+        "unreadable",
+        "unknown",
+    ],
 )
 def test_facts_have_names_and_units(machine: dict[str, Any], says: list[str]) -> None:
     assert [f"{name}: {value}" for name, value in described(machine)] == says

@@ -52,10 +52,13 @@ def test_what_befell_all_rows_is_said_once() -> None:
 
 
 def test_too_few_calls_for_a_p99_are_said() -> None:
-    few = row("eager", 10.0, times=times(10.0, n=50))
-    source = markdown([("run.json", made_up_run(rows={"eager": few}))])
+    few = times(10.0, n=50)
+    source = markdown([("run.json", made_up_run(rows={"eager": row("eager", 10.0, times=few)}))])
     assert "| few n |" in source
-    assert "* eager: p99: few n (50)" in source
+    assert "* eager: p99: few n, 50 calls" in source
+    why = row("eager", 10.0, times=few, absences={"p99_ms": "50 calls, expected at least 299"})
+    source = markdown([("run.json", made_up_run(rows={"eager": why}))])
+    assert "* eager: p99: few n, 50 calls, expected at least 299" in source
 
 
 def test_an_artifact_that_cannot_run_here_is_no_failure() -> None:
