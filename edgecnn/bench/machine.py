@@ -138,7 +138,7 @@ def one_line(machine: dict[str, Any]) -> str:
 def _change(unit: str, pair: dict[str, float] | None) -> str:
     if not pair:
         return ""
-    return f"{unit} {' to '.join(f'{value:g}' for value in pair.values())}"
+    return f"{unit} {' to '.join(dict.fromkeys(f'{value:g}' for value in pair.values()))}"
 
 
 def _gpu(before: dict[str, Any], after: dict[str, Any]) -> dict[str, Any]:

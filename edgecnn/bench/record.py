@@ -217,10 +217,13 @@ def read_run(path: Path) -> Run:
     """A run from a file that ``bench --out`` or ``benchmark --out`` wrote.
 
     Raises:
-        InputError: it cannot be read, is no run, or is of another schema.
+        InputError: there is none, it cannot be read, is no run, or is of another schema.
     """
     try:
         run = msgspec.json.decode(path.read_bytes(), type=Run)
+    except FileNotFoundError as error:
+        expected = "expected a run that `edgecnn bench --out` or `edgecnn benchmark --out` wrote"
+        raise InputError(f"{path}: no such file; {expected}") from error
     except (OSError, msgspec.MsgspecError) as error:
         raise InputError(f"{path}: is no run that `edgecnn bench --out` wrote ({error})") from error
     if run.schema != SCHEMA:

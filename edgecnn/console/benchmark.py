@@ -2,12 +2,12 @@
 
 from rich.markup import escape
 
+from edgecnn.artifact import VERIFIED
 from edgecnn.bench.machine import one_line
 from edgecnn.bench.record import Row, Run
 from edgecnn.console.screen import out, shown, table_of
 from edgecnn.console.timing import print_unstable, ratio_cell
-
-COLOURS = {"verified": "green", "rejected": "red"}
+from edgecnn.report.columns import is_failure, status_word
 
 
 def print_benchmark(run: Run) -> None:
@@ -37,22 +37,29 @@ def print_benchmark(run: Run) -> None:
 
 
 def _evidence(row: Row) -> list[str]:
+    word = status_word(row)
+    status = f"[{_colour(word)}]{shown(word)}[/]"
     if row.manifest is None:
-        return ["[red]failed[/]", *["–"] * 5]
-    status, evidence = str(row.manifest["status"]), row.manifest["evidence"]
+        return [status, *["–"] * 5]
+    evidence = row.manifest["evidence"]
     drop = "–"
     if evidence["drop_pp"] is not None:
         low, high = evidence["drop_ci95_pp"]
         drop = escape(f"{evidence['drop_pp']:+.2f} [{low:+.2f}, {high:+.2f}]")
-    executed = "" if evidence["executed"] else ", not run"
     return [
-        f"[{COLOURS.get(status, 'yellow')}]{shown(status)}[/]{executed}",
+        status,
         "–" if row.size_bytes is None else f"{row.size_bytes / 1e6:.1f}",
         str(evidence["n"]),
         f"{evidence['agreement']:.4f}",
         drop,
         f"{evidence['sqnr_db']:.1f}",
     ]
+
+
+def _colour(word: str) -> str:
+    if is_failure(word):
+        return "red"
+    return "green" if word == VERIFIED else "yellow"
 
 
 def _times(row: Row, run: Run) -> list[str]:

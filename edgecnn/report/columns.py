@@ -1,4 +1,4 @@
-"""The table of a run, cell by cell; page and Markdown say the same. What is not known is a dash and never a zero."""
+"""The tables of a run, cell by cell; page and Markdown say the same. What is not known is a dash and never a zero."""
 
 from typing import NamedTuple
 
@@ -7,22 +7,24 @@ from edgecnn.report.quality import TOP1, Quality, quality
 from edgecnn.report.reading import manifest_of
 
 DASH = "–"
+FEW = "few n"  # as the console says of a p99
 
 
 class Column(NamedTuple):
-    """One heading; ``unit`` may be empty, ``why`` says in a sentence what is in it."""
+    """One heading; ``unit`` may be empty, ``why`` says in a sentence what is in it, ``words`` that it is no numbers."""
 
     key: str
     title: str
     unit: str
     why: str
+    words: bool = False
 
 
 class Cell(NamedTuple):
     """What people read, and what sorting goes by; None sorts last, whichever way.
 
     Args:
-        detail: an interval or a reason, in small print.
+        detail: such as an interval, in small print.
     """
 
     text: str
@@ -30,47 +32,101 @@ class Cell(NamedTuple):
     detail: str = ""
 
 
+class Table(NamedTuple):
+    """A row of cells per row of the run, and a cell per column."""
+
+    columns: tuple[Column, ...]
+    rows: tuple[tuple[Cell, ...], ...]
+
+
+STATUS = Column("status", "Status", "", "The artifact's last check; the notes say why", words=True)
 COLUMNS = (
-    Column("status", "Status", "", "The artifact's last check, or why there are no figures"),
-    Column("accuracy", "Accuracy", "%", "Top-1, or agreement with the reference where there are no labels"),
-    Column(
-        "drop", "Drop", "pp", "Top-1 lost against the eager model on the same images, with its paired 95 % interval"
-    ),
     Column("p50", "p50", "ms", "Median of all calls"),
-    Column("p90", "p90", "ms", "Nine of ten calls took at most so long"),
-    Column("p99", "p99", "ms", "Of a hundred calls 99 took at most so long; a dash where there were too few"),
     Column(
         "ratio",
         "Ratio",
         "",
         "Median against the first timed row's, with its 95 % interval; below 1 is faster; a dash if timed alone",
     ),
-    Column("runs", "Runs in", "", "Multiply-accumulates by the precision that kernels really compute in"),
+    STATUS,
+    Column("accuracy", "Accuracy", "%", "Top-1, or agreement with the reference where there are no labels"),
+    Column(
+        "drop", "Drop", "pp", "Top-1 lost against the eager model on the same images, with its paired 95 % interval"
+    ),
+    Column("p90", "p90", "ms", "Nine of ten calls took at most so long"),
+    Column("p99", "p99", "ms", "Of a hundred calls 99 took at most so long"),
+    Column("runs", "Runs in", "", "Multiply-accumulates by the precision that kernels really compute in", words=True),
     Column("rate", "Rate", "images/s", "Images per second"),
     Column("size", "Size", "MB", "Files that the runtime opens"),
-    Column("memory", "Memory", "MB", "Resident memory that opening and running added"),
     Column("energy", "Energy", "mJ", "Of one image"),
+)
+MORE = (
+    Column("n", "Calls", "", "Counted calls; in throughput mode turns"),
+    Column("mean", "Mean", "ms", "Of all calls"),
+    Column("min", "Fastest", "ms", "The fastest call"),
+    Column("max", "Slowest", "ms", "The slowest call; nothing is cut off"),
+    Column("load", "Load", "ms", "Opening, in a process of its own"),
+    Column("first", "First inference", "ms", "The first call after opening"),
+    Column("memory", "Memory", "MB", "Resident memory that opening and running added"),
+    Column("gops", "Arithmetic", "Gop/s", "Twice the multiply-accumulates per second, at the median"),
+    Column("peak", "Of peak", "%", "Of what this machine reached with the same runtime, in the row's main precision"),
 )
 
 
+def main_table(run: Run) -> Table:
+    """What a run is judged by."""
+    return _table(COLUMNS, [cells(row, run) for row in run.rows])
+
+
+def more_table(run: Run) -> Table:
+    """What else was measured."""
+    return _table(MORE, [more_cells(row) for row in run.rows])
+
+
+def _table(columns: tuple[Column, ...], rows: list[tuple[Cell, ...]]) -> Table:
+    """Without the columns in which no row has a value: the notes say why."""
+    kept = [
+        index
+        for index, column in enumerate(columns)
+        if column is STATUS or any(row[index].value is not None for row in rows)
+    ]
+    return Table(tuple(columns[index] for index in kept), tuple(tuple(row[index] for index in kept) for row in rows))
+
+
 def cells(row: Row, run: Run) -> tuple[Cell, ...]:
-    """One per column."""
+    """One per column of ``COLUMNS``."""
     times, found = row.times, quality(row, run)
     shares = sorted(row.executed.items(), key=lambda item: -item[1])
     runs = ", ".join(f"{name} {100 * share:.3g} %" for name, share in shares)
+    word = status_word(row)
     return (
-        _status(row),
+        _number(times.p50_ms if times else None),
+        _ratio(row, run),
+        Cell(word, word),
         _accuracy(found),
         _drop(found),
-        _number(times.p50_ms if times else None),
         _number(times.p90_ms if times else None),
-        _number(times.p99_ms if times else None),
-        _ratio(row, run),
+        Cell(FEW, None) if times and times.p99_ms is None else _number(times.p99_ms if times else None),
         Cell(runs or DASH, runs or None),
         _number(row.images_per_s),
         _number(row.size_bytes, 1e6),
-        _number(row.memory_bytes, 1e6),
         _energy(row.energy),
+    )
+
+
+def more_cells(row: Row) -> tuple[Cell, ...]:
+    """One per column of ``MORE``."""
+    times, roofline = row.times, row.roofline
+    return (
+        Cell(f"{times.n:,}", times.n) if times else Cell(DASH, None),
+        _number(times.mean_ms if times else None),
+        _number(times.min_ms if times else None),
+        _number(max(times.rounds_ms) if times else None),
+        _number(row.load_ms),
+        _number(row.first_ms),
+        _number(row.memory_bytes, 1e6),
+        _number(roofline.gops if roofline else None),
+        Cell(f"{100 * roofline.share:.1f}", roofline.share, roofline.precision) if roofline else Cell(DASH, None),
     )
 
 
@@ -79,16 +135,23 @@ def ms(value: float) -> str:
     return f"{value:,.{max(0, min(3, 3 - len(str(int(abs(value)))) + 1))}f}"
 
 
+def status_word(row: Row) -> str:
+    """The artifact's last check in a word or two; the console says the same."""
+    manifest = manifest_of(row)
+    if manifest is None:
+        return "ok" if row.status == "ok" else "failed"
+    if not manifest.evidence.executed:
+        return f"{manifest.status}, not run"  # its lowered graph answered in its place
+    return manifest.status if row.status == "ok" else f"{manifest.status}, not timed"
+
+
+def is_failure(word: str) -> bool:
+    """Whether a status is a failure, and not just something that cannot be had on this machine."""
+    return word.partition(",")[0] in ("failed", "rejected")
+
+
 def _number(value: float | None, unit: float = 1) -> Cell:
     return Cell(DASH, None) if value is None else Cell(ms(value / unit), value)
-
-
-def _status(row: Row) -> Cell:
-    if row.status != "ok":
-        return Cell("failed", "failed", row.status)
-    manifest = manifest_of(row)
-    word = manifest.status if manifest else "ok"
-    return Cell(word, word, manifest.evidence.reasons[0] if manifest and manifest.evidence.reasons else "")
 
 
 def _accuracy(found: Quality | None) -> Cell:
@@ -116,7 +179,7 @@ def _energy(energy: Energy | None) -> Cell:
     if energy is None:
         return Cell(DASH, None)
     if energy.joules_per_image is None:
-        return Cell("not measurable", None)  # its row says why
+        return Cell("not measurable", None)  # the notes say why
     return Cell(ms(1000 * energy.joules_per_image), energy.joules_per_image, energy.source)
 
 

@@ -96,6 +96,20 @@ def difference(old: Run, new: Run) -> Difference:
     return Difference(anchor, tuple(changes), tuple(_notes(old, new)))
 
 
+def time_word(change: Change) -> str:
+    """What became of a row's time, for people; empty where nothing says."""
+    if change.here != "both":
+        return change.here
+    if change.anchor:
+        return "the machine's"
+    if change.slowdown_percent is None:
+        return ""
+    low, high = change.slowdown_percent.ci95
+    if low <= 0 <= high:
+        return "no clear change"
+    return ("slower" if low > 0 else "faster") + ("" if change.steady else ", unstable")
+
+
 def _settings(old: Run, new: Run) -> list[str]:
     pairs = [(what, getattr(old.settings, what), getattr(new.settings, what)) for what in ("mode", "threads", "batch")]
     return [f"{what} is {was} and {now}" for what, was, now in pairs if was != now]

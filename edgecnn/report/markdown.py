@@ -5,8 +5,9 @@ from collections.abc import Sequence
 
 from edgecnn.bench.record import Run
 from edgecnn.errors import InputError, printable
-from edgecnn.report.columns import COLUMNS, DASH, cells, headline, ms
-from edgecnn.report.difference import Difference, Measured, difference
+from edgecnn.report.columns import DASH, Table, headline, main_table, more_table, ms
+from edgecnn.report.difference import Change, Difference, Measured, difference, time_word
+from edgecnn.report.notes import Note, losses, of_run, remarks
 from edgecnn.report.reading import flat
 
 SPECIAL = re.compile(r"([\\`*_\[\]#!~])|([<>&@|]|:(?=//))")
@@ -43,13 +44,12 @@ def _run(run: Run) -> str:
             f"{settings.mode} mode, {threads} threads, batch {settings.batch}; {_machine(run)}; edgecnn {run.edgecnn}"
         ),
         "",
-        *_table(run),
+        *_table(run, main_table(run)),
+        *_notes(of_run(run)),
     ]
-    warnings = [f"{row.name}: {row.status}" for row in run.rows if row.status != "ok"]
-    warnings += [f"{row.name}: {absence}" for row in run.rows for absence in row.unmeasured]
-    warnings += [f"{row.name} is unstable: {why}" for row in run.rows for why in row.unstable]
-    if warnings:
-        lines += ["", *(f"* {text(warning)}" for warning in warnings)]
+    more = more_table(run)
+    if more.columns:
+        lines += ["", "<details><summary>More figures</summary>", "", *_table(run, more), "", "</details>"]
     return "\n".join(lines)
 
 
@@ -60,23 +60,22 @@ def _machine(run: Run) -> str:
     return ", ".join(named or facts.values()) or "an unknown machine"
 
 
-def _table(run: Run) -> list[str]:
-    """Columns in which no row has anything are left out."""
-    rows = [cells(row, run) for row in run.rows]
-    kept = [
-        index
-        for index, column in enumerate(COLUMNS)
-        if column.key == "status" or any(row[index].text != DASH for row in rows)
-    ]
-    titles = [f"{COLUMNS[index].title} {COLUMNS[index].unit}".strip() for index in kept]
-    lines = [f"| | {' | '.join(titles)} |", f"|---|{'|'.join('---' if index == 0 else '---:' for index in kept)}|"]
-    for row, found in zip(run.rows, rows, strict=True):
+def _table(run: Run, table: Table) -> list[str]:
+    titles = [text(f"{column.title} {column.unit}".strip()) for column in table.columns]
+    sides = ["---" if column.words else "---:" for column in table.columns]
+    lines = [f"| | {' | '.join(titles)} |", f"|---|{'|'.join(sides)}|"]
+    for row, found in zip(run.rows, table.rows, strict=True):
         shown = [
-            _cell(found[index].text, found[index].detail if COLUMNS[index].key in ("drop", "ratio") else "")
-            for index in kept
+            _cell(cell.text, cell.detail if column.key in ("drop", "ratio") else "")
+            for column, cell in zip(table.columns, found, strict=True)
         ]
         lines.append(f"| {text(row.name)}{' ⚠' if row.unstable else ''} | {' | '.join(shown)} |")
     return lines
+
+
+def _notes(found: Sequence[Note]) -> list[str]:
+    """A list, after an empty line."""
+    return ["", *(f"* {text(note.who)}: {text('; '.join(note.words))}" for note in found)] if found else []
 
 
 def _cell(words: str, detail: str) -> str:
@@ -85,16 +84,16 @@ def _cell(words: str, detail: str) -> str:
 
 def _changes(found: Difference) -> str:
     basis = f"against {text(found.anchor)}" if found.anchor else "plain times"
-    lines = [f"| | before ms | now ms | slow-down %, {basis} | loss pp | |", "|---|---:|---:|---:|---:|---|"]
-    for change in found.changes:
-        words = [] if change.here == "both" else [change.here]
-        words += ["the machine's own"] if change.anchor else []
-        words += [*change.lost, *change.notes] if change.here == "both" else []
-        times = [DASH if value is None else ms(value) for value in (change.old_ms, change.new_ms)]
-        cell = [text(change.name), *times, _measured(change.slowdown_percent, 1), _measured(change.drop_pp, 2)]
-        lines.append(f"| {' | '.join(cell)} | {text('; '.join(words))} |")
-    notes = [f"* {text(note)}" for note in found.notes]
-    return "\n".join([*lines, *([""] if notes else []), *notes])
+    lines = [f"| | slow-down %, {basis} | | before ms | now ms | loss pp |", "|---|---:|---|---:|---:|---:|"]
+    lines += [f"| {' | '.join(_change(change))} |" for change in found.changes]
+    lines += _notes([*losses(found), *remarks(found)])
+    return "\n".join([*lines, *([""] if found.notes else []), *(f"* {text(note)}" for note in found.notes)])
+
+
+def _change(change: Change) -> list[str]:
+    times = [DASH if value is None else ms(value) for value in (change.old_ms, change.new_ms)]
+    slow, drop = _measured(change.slowdown_percent, 1), _measured(change.drop_pp, 2)
+    return [text(change.name), slow, text(time_word(change)) or DASH, *times, drop]
 
 
 def _measured(found: Measured | None, digits: int) -> str:

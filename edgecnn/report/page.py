@@ -14,9 +14,11 @@ from edgecnn.bench.record import Row, Run
 from edgecnn.errors import InputError
 from edgecnn.names import __version__
 from edgecnn.report.charts import NARROW, PRECISIONS, WIDE, accuracy_against_latency, distributions, layer_bars
-from edgecnn.report.columns import COLUMNS, cells, headline, ms
-from edgecnn.report.difference import Difference, difference
-from edgecnn.report.reading import flat, manifest_of
+from edgecnn.report.columns import headline, is_failure, main_table, more_table, ms, status_word
+from edgecnn.report.difference import Difference, difference, time_word
+from edgecnn.report.machine import described
+from edgecnn.report.notes import losses, of_run, remarks
+from edgecnn.report.reading import manifest_of
 
 TEMPLATE = Path(__file__).parent / "template"
 NOTHING = "default-src 'none'; base-uri 'none'; form-action 'none'"
@@ -37,7 +39,14 @@ def render(runs: Sequence[tuple[str, Run]]) -> str:
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    environment.filters |= {"ms": ms, "flat": flat, "breakable": _breakable}
+    environment.filters |= {
+        "ms": ms,
+        "described": described,
+        "breakable": _breakable,
+        "status_word": status_word,
+        "time_word": time_word,
+    }
+    environment.tests["failure"] = is_failure
     style, script = ((TEMPLATE / name).read_text("utf-8") for name in ("page.css", "page.js"))
     changed, not_comparable = _changes(runs)
     parts = [_run(index, name, run) for index, (name, run) in enumerate(runs)]
@@ -46,9 +55,10 @@ def render(runs: Sequence[tuple[str, Run]]) -> str:
         style=Markup(style),  # noqa: S704 - a file of this package
         script=Markup(script),  # noqa: S704 - a file of this package
         version=__version__,
-        columns=COLUMNS,
         runs=list(reversed(parts)) if len(parts) == 2 else parts,
         changed=changed,
+        losses=losses(changed) if changed else [],
+        remarks=remarks(changed) if changed else [],
         not_comparable=not_comparable,
     )
 
@@ -90,17 +100,19 @@ def _run(index: int, name: str, run: Run) -> dict[str, Any]:
         "spread": spread,
         "legend": [precision for precision in PRECISIONS if precision in used]
         + (["other"] if used - {*PRECISIONS} else []),
-        "rows": [_row(f"run{index}-row{number}", row, run) for number, row in enumerate(run.rows, 1)],
+        "main": main_table(run),
+        "more": more_table(run),
+        "notes": of_run(run),
+        "rows": [_row(f"run{index}-row{number}", row) for number, row in enumerate(run.rows, 1)],
         "json": _json(run),
     }
 
 
-def _row(identity: str, row: Row, run: Run) -> dict[str, Any]:
+def _row(identity: str, row: Row) -> dict[str, Any]:
     bars, words = layer_bars(row.layers)
     return {
         "id": identity,
         "row": row,
-        "cells": cells(row, run),
         "manifest": manifest_of(row),
         "bars": _svg(bars),
         "words": words,

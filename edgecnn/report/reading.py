@@ -29,7 +29,12 @@ class Stage(msgspec.Struct, frozen=True):
 
 
 class Evidence(msgspec.Struct, frozen=True):
-    """The last check of an artifact. ``top1`` and ``top1_reference`` are 0..1, and None without labels."""
+    """The last check of an artifact.
+
+    Args:
+        top1, top1_reference: 0..1; None without labels.
+        executed: whether the artifact itself answered, and not the lowered graph that it was built from.
+    """
 
     n: Annotated[int, msgspec.Meta(ge=1)]
     agreement: float
@@ -43,6 +48,7 @@ class Evidence(msgspec.Struct, frozen=True):
     drop_ci95_pp: tuple[float, float] | None = None
     reasons: tuple[str, ...] = ()
     note: str = ""
+    executed: bool = True
     stages: tuple[Stage, ...] = ()
 
 

@@ -86,6 +86,15 @@ def test_what_is_no_run_is_refused(command: Command, old: Path, tmp_path: Path) 
         assert "bad.json: is no run" in answer.err
 
 
+def test_a_file_that_is_not_there_is_said_in_one_line(command: Command, old: Path, tmp_path: Path) -> None:
+    for arguments in (("report", tmp_path / "nw.json"), ("compare", old, tmp_path / "nw.json")):
+        answer = command(*arguments)
+        assert (answer.code, answer.out) == (3, "")
+        assert "nw.json: no such file; expected a run that `edgecnn bench --out`" in answer.err
+        assert answer.err.count("\n") == 1
+        assert "Errno" not in answer.err
+
+
 @pytest.mark.parametrize(
     ("new", "code", "verdict", "says"),
     [

@@ -114,6 +114,11 @@ def test_what_a_machine_does_not_say_is_left_out(tmp_path: Path) -> None:
     assert "governor unknown" in one_line(found)
 
 
+def test_a_clock_that_stayed_is_said_once() -> None:
+    line = one_line({"clock_mhz": {"before": 2596.1, "after": 2596.1}, "load_average": {"before": 1.5, "after": 2.0}})
+    assert "MHz 2596.1; load 1.5 to 2" in line
+
+
 def test_no_name_of_a_host_or_a_user_is_kept(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("USER", "somebody-who-runs-this")
     write(tmp_path, **{"etc/hostname": "the-host-of-this", "proc/sys/kernel/hostname": "the-host-of-this"})

@@ -2,7 +2,20 @@ import msgspec
 import pytest
 
 from edgecnn.bench.record import Energy, Row, Run
-from edgecnn.report.columns import COLUMNS, DASH, Cell, cells, headline, ms
+from edgecnn.report.columns import (
+    COLUMNS,
+    DASH,
+    MORE,
+    Cell,
+    cells,
+    headline,
+    is_failure,
+    main_table,
+    more_cells,
+    more_table,
+    ms,
+    status_word,
+)
 from tests.made_up import ALONE, made_up_run, manifest, row, times
 
 
@@ -36,13 +49,14 @@ def test_a_row_cell_by_cell() -> None:
 def test_what_is_not_known_is_a_dash_and_never_a_zero() -> None:
     run = made_up_run()
     found = named(run.rows[-1], run)
-    assert found.pop("status") == Cell("failed", "failed", "no NVIDIA driver (libcuda.so.1)")
+    assert found.pop("status") == Cell("failed", "failed")
     assert {cell[:2] for cell in found.values()} == {(DASH, None)}
+    assert set(more_cells(run.rows[-1])) == {Cell(DASH, None)}
 
 
 def test_too_few_calls_have_no_p99() -> None:
     run = made_up_run(rows={"eager": row("eager", 10.0, times=times(10.0, n=50))})
-    assert named(run.rows[0], run)["p99"] == Cell(DASH, None)
+    assert named(run.rows[0], run)["p99"] == Cell("few n", None)
 
 
 def test_the_first_row_is_what_the_others_are_held_against() -> None:
@@ -74,11 +88,63 @@ def test_measured_energy_names_its_source() -> None:
     assert named(run.rows[0], run)["energy"] == Cell("12.30", 0.0123, "RAPL")
 
 
-def test_a_rejection_says_why() -> None:
-    rejected = manifest(status="rejected")
-    rejected["evidence"]["reasons"] = ["drop +3.00 pp"]
-    run = made_up_run(rows={"small-openvino-int8": row("small-openvino-int8", 1.1, manifest=rejected)})
-    assert named(run.rows[1], run)["status"] == Cell("rejected", "rejected", "drop +3.00 pp")
+NO_DRIVER = "there is no NVIDIA driver (libcuda.so.1)"
+
+
+@pytest.mark.parametrize(
+    ("last_check", "executed", "status", "word", "failure"),
+    [
+        ("verified", True, "ok", "verified", False),
+        ("verified", False, NO_DRIVER, "verified, not run", False),
+        ("verified", True, NO_DRIVER, "verified, not timed", False),
+        ("not gated", True, "ok", "not gated", False),
+        ("rejected", True, "ok", "rejected", True),
+        ("rejected", False, NO_DRIVER, "rejected, not run", True),
+        (None, True, "ok", "ok", False),
+        (None, True, "not built: no memory", "failed", True),
+    ],
+)
+def test_a_status_is_one_word_for_everybody(
+    last_check: str | None, executed: bool, status: str, word: str, failure: bool
+) -> None:
+    known = None
+    if last_check is not None:
+        known = manifest(status=last_check)
+        known["evidence"]["executed"] = executed
+    made = row("small-tensorrt-int8", 1.0, status=status, manifest=known)
+    assert status_word(made) == word
+    assert is_failure(word) == failure
+
+
+def test_p50_and_ratio_stand_first() -> None:
+    keys = [column.key for column in main_table(made_up_run()).columns]
+    assert keys[:3] == ["p50", "ratio", "status"]
+
+
+def test_a_column_without_a_value_is_left_out() -> None:
+    """Energy that no row could measure is one note, and not a word in every row."""
+    run = made_up_run()
+    table = main_table(run)
+    assert "energy" not in [column.key for column in table.columns]
+    assert {len(found) for found in table.rows} == {len(table.columns)}
+    measured = made_up_run(rows={"eager": row("eager", 10.0, energy=Energy(0.0123, "RAPL", ""))})
+    assert main_table(measured).columns[-1].key == "energy"
+    nothing = made_up_run(rows={made.name: None for made in run.rows[:-1]})
+    assert [column.key for column in main_table(nothing).columns] == ["status"]
+    assert more_table(nothing).columns == ()
+
+
+def test_the_other_figures_are_a_table_too() -> None:
+    run = made_up_run()
+    timed = run.rows[1].times
+    assert timed is not None
+    found = dict(zip([column.key for column in MORE], more_cells(run.rows[1]), strict=True))
+    assert found["n"] == Cell("150", 150)
+    assert found["mean"].value == timed.mean_ms
+    assert (found["min"].value, found["max"].value) == (timed.min_ms, max(timed.rounds_ms))
+    assert (found["load"].value, found["first"].value) == (400.0, 3.0)
+    assert found["memory"] == Cell("35.00", 35_000_000)
+    assert found["peak"] == Cell("41.7", 50 / 120, "int8")
 
 
 def test_the_headline_is_the_runs_verdict_or_the_fastest_row() -> None:

@@ -7,7 +7,7 @@ import pytest
 from edgecnn.bench.record import Run
 from edgecnn.bench.throughput import TURNS
 from edgecnn.errors import InputError
-from edgecnn.report.difference import Change, Difference, difference
+from edgecnn.report.difference import Change, Difference, Measured, difference, time_word
 from tests.made_up import ALONE, MACHINE, SETTINGS, busy, made_up_run, manifest, row, times_of
 
 INT8 = "small-openvino-int8"
@@ -176,3 +176,23 @@ def test_the_same_bits_lose_nothing() -> None:
 def test_a_rejection_is_a_loss() -> None:
     rejected = row(INT8, 1.1, manifest=manifest(content="new", status="rejected"))
     assert changes(difference(OLD, made_up_run(rows={INT8: rejected})))[INT8].lost == ("its own gate rejects it",)
+
+
+@pytest.mark.parametrize(
+    ("change", "word"),
+    [
+        (Change("row", "missing"), "missing"),
+        (Change("row", "added"), "added"),
+        (Change("row", "both"), ""),
+        (Change("row", "both", anchor=True, slowdown_percent=Measured(9.0, (8.0, 10.0))), "the machine's"),
+        (Change("row", "both", slowdown_percent=Measured(9.0, (8.0, 10.0))), "slower"),
+        (
+            Change("row", "both", slowdown_percent=Measured(9.0, (8.0, 10.0)), steady=False),
+            "slower, unstable",
+        ),
+        (Change("row", "both", slowdown_percent=Measured(-9.0, (-10.0, -8.0))), "faster"),
+        (Change("row", "both", slowdown_percent=Measured(1.0, (-1.0, 3.0))), "no clear change"),
+    ],
+)
+def test_a_word_for_what_became_of_a_time(change: Change, word: str) -> None:
+    assert time_word(change) == word

@@ -56,7 +56,7 @@ def test_a_run_that_contradicts_itself_is_refused(rows: dict[str, object], says:
 
 def test_no_run_at_all_is_refused(tmp_path: Path) -> None:
     path = tmp_path / "run.json"
-    with pytest.raises(InputError, match="is no run"):
+    with pytest.raises(InputError, match=r"run.json: no such file; expected a run"):
         open_run(path)
     path.write_text(json.dumps({"schema": 1}))
     with pytest.raises(InputError, match="is no run"):
