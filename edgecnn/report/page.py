@@ -10,10 +10,20 @@ import msgspec
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup
 
+from edgecnn.bench.modules import layer_table
 from edgecnn.bench.record import Row, Run
 from edgecnn.errors import InputError
 from edgecnn.names import __version__
-from edgecnn.report.charts import NARROW, PRECISIONS, WIDE, accuracy_against_latency, distributions, layer_bars
+from edgecnn.report.charts import (
+    LAYERS,
+    NARROW,
+    PRECISIONS,
+    WIDE,
+    accuracy_against_latency,
+    distributions,
+    layer_bars,
+    sum_of,
+)
 from edgecnn.report.columns import COLUMNS, cells, headline, ms
 from edgecnn.report.difference import Difference, difference
 from edgecnn.report.reading import flat, manifest_of
@@ -91,12 +101,13 @@ def _run(index: int, name: str, run: Run) -> dict[str, Any]:
         "legend": [precision for precision in PRECISIONS if precision in used]
         + (["other"] if used - {*PRECISIONS} else []),
         "rows": [_row(f"run{index}-row{number}", row, run) for number, row in enumerate(run.rows, 1)],
+        "layers": layer_table(run.rows),
         "json": _json(run),
     }
 
 
 def _row(identity: str, row: Row, run: Run) -> dict[str, Any]:
-    bars, words = layer_bars(row.layers)
+    bars, words = layer_bars(row)
     return {
         "id": identity,
         "row": row,
@@ -104,6 +115,7 @@ def _row(identity: str, row: Row, run: Run) -> dict[str, Any]:
         "manifest": manifest_of(row),
         "bars": _svg(bars),
         "words": words,
+        "rest": [sum_of(line) for line in layer_table([row], LAYERS).sums],
         "layers": sorted(row.layers, key=lambda layer: -layer.ms),
     }
 

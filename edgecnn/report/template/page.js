@@ -54,10 +54,11 @@ function sort(head) {
   body.append(...known, ...unknown);
 }
 
+for (const head of document.querySelectorAll("th[data-sort]")) {
+  head.querySelector("button").addEventListener("click", () => sort(head));
+}
+
 for (const table of document.querySelectorAll("table.rows")) {
-  for (const head of table.querySelectorAll("th[data-sort]")) {
-    head.querySelector("button").addEventListener("click", () => sort(head));
-  }
   const rows = [...table.tBodies[0].rows];
   for (const row of rows) {
     row.addEventListener("click", () => choose(row, true));
