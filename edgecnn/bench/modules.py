@@ -1,8 +1,8 @@
 """Where the time of several rows goes, as one table by PyTorch module, for the console and the report.
 
-Profilers slow what they profile, each runtime by another factor: one runtime's kernels came to three times its median,
-another's to two thirds of it. Shares can be compared, and milliseconds only when scaled to the median that the row has
-without a profiler.
+Profilers slow what they profile, each runtime by another factor, and leave out what is between kernels: one runtime's
+kernels came to twice its median, another's to a third of it. Shares can be compared, and milliseconds only when scaled
+to the median that the row has without a profiler.
 """
 
 from collections.abc import Sequence
