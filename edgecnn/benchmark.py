@@ -29,7 +29,7 @@ class BenchmarkRequest:
     Args:
         targets: None is every one whose packages are installed.
         keep: folder to keep the artifacts in, ``TARGET-PRECISION`` each; None keeps none.
-        threads, duration_s: as in ``BenchRequest``.
+        threads, duration_s, layers: as in ``BenchRequest``.
     """
 
     model: str
@@ -42,6 +42,7 @@ class BenchmarkRequest:
     keep: Path | None = None
     threads: int | None = None
     duration_s: float = DURATION_S
+    layers: bool = False
 
 
 def benchmark(request: BenchmarkRequest, progress: Progress | None = None) -> Run:
@@ -57,7 +58,7 @@ def benchmark(request: BenchmarkRequest, progress: Progress | None = None) -> Ru
     targets = request.targets or tuple(name for name, target in TARGETS.items() if not target.missing())
     if len(set(targets)) < len(targets):
         raise UsageError(f"--targets {','.join(targets)} names one target twice; give each once")
-    timing = BenchRequest((), threads=request.threads, duration_s=request.duration_s)
+    timing = BenchRequest((), threads=request.threads, duration_s=request.duration_s, layers=request.layers)
     check(timing)
     with _folder(request.keep) as folder:
         wanted = {

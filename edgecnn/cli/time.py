@@ -30,6 +30,7 @@ RunFile = Annotated[
     Path | None,
     typer.Option(help="File to keep the run in, for report and compare; an earlier run is replaced.", metavar="FILE"),
 ]
+Layers = Annotated[bool, typer.Option("--layers", help="Where the time goes, by PyTorch module.")]
 
 
 @app.command()
@@ -46,7 +47,7 @@ def bench(
     mode: Annotated[
         str, typer.Option(help="latency, one call at a time, or throughput, as many as the runtime likes.", metavar="M")
     ] = "latency",
-    layers: Annotated[bool, typer.Option("--layers", help="Where the time goes, by PyTorch module.")] = False,
+    layers: Layers = False,
     result: Annotated[
         Path | None, typer.Option(help="What the artifact's bundle measured on its device, instead.", metavar="FILE")
     ] = None,
@@ -108,6 +109,7 @@ def benchmark(
     ] = None,
     threads: Annotated[int | None, typer.Option(help="Of each runtime; its own choice unless told.")] = None,
     duration: Annotated[float, typer.Option(help="Counted calls per row, in seconds.", metavar="S")] = 3.0,
+    layers: Layers = False,
     out: RunFile = None,
     keep: Annotated[
         Path | None, typer.Option(help="New folder to keep the artifacts in; none is kept unless told.", metavar="DIR")
@@ -127,7 +129,9 @@ def benchmark(
     from edgecnn.console.screen import watching
 
     named = None if targets is None else tuple(name.strip() for name in targets.split(","))
-    request = BenchmarkRequest(model, weights, dimensions, num_classes, calib, effort, named, keep, threads, duration)
+    request = BenchmarkRequest(
+        model, weights, dimensions, num_classes, calib, effort, named, keep, threads, duration, layers
+    )
     with watching() as progress:
         found = run(request, progress)
     if out is not None:

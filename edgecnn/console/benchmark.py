@@ -6,7 +6,7 @@ from edgecnn.artifact import VERIFIED
 from edgecnn.bench.machine import one_line
 from edgecnn.bench.record import Row, Run
 from edgecnn.console.screen import out, shown, table_of
-from edgecnn.console.timing import print_unstable, ratio_cell
+from edgecnn.console.timing import print_layers, print_unstable, ratio_cell
 from edgecnn.report.columns import is_failure, status_word
 
 
@@ -32,6 +32,7 @@ def print_benchmark(run: Run) -> None:
         if row.status != "ok":
             out.print(f"[yellow]{shown(row.name)}[/]: {shown(row.status)}")
     print_unstable(run)
+    print_layers(run.rows)
     out.print(shown(one_line(run.machine)))
     out.print(f"[bold]{shown(run.verdict)}[/]")
 

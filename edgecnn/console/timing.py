@@ -6,10 +6,11 @@ from rich.markup import escape
 
 from edgecnn.bench.latency import differs
 from edgecnn.bench.machine import one_line
-from edgecnn.bench.record import LayerTime, Row, Run
+from edgecnn.bench.modules import Line, Part, layer_table
+from edgecnn.bench.record import Row, Run
 from edgecnn.console.screen import out, shown, table_of
 
-MOST_LAYERS = 12
+MOST_KINDS = 3  # of a line's kernels that are named
 
 
 def print_run(run: Run) -> None:
@@ -36,8 +37,7 @@ def print_run(run: Run) -> None:
     _print_verdicts(run)
     _print_peaks(run)
     _print_energy(run)
-    for row in run.rows:
-        _print_layers(row)
+    print_layers(run.rows)
     out.print(shown(one_line(run.machine)))
     if run.verdict:
         out.print(shown(run.verdict))
@@ -136,31 +136,34 @@ def _print_energy(run: Run) -> None:
         out.print(f"energy {shown(absence)}")
 
 
-def _print_layers(row: Row) -> None:
-    """A row per module, the slowest first; what the runtime added is one of them."""
-    if not row.layers:
+def print_layers(rows: Sequence[Row]) -> None:
+    """A line per module and a column per row; of one row alone there is space to say which kernels they are."""
+    table = layer_table(rows)
+    if not table.rows:
         return
-    modules: dict[str, list[LayerTime]] = {}
-    for layer in row.layers:
-        modules.setdefault(layer.module, []).append(layer)
-    slowest = sorted(modules.values(), key=lambda layers: -_ms(layers))
+    alone = len(table.rows) == 1
+    shown_as = table_of(
+        "module",
+        *(("kernels", "precision") if alone else ()),
+        *(f"{shown(row.name)}\nms  share|" for row in table.rows),
+    )
+    for line in (*table.modules, *table.sums):
+        shown_as.add_row(shown(line.name), *(_kernels(line) if alone else ()), *map(_time, line.parts))
     out.print()
-    table = table_of(shown(row.name), "kernels", "precision", "ms|", "share|")
-    for layers in slowest[:MOST_LAYERS]:
-        table.add_row(
-            shown(layers[0].module) or f"({len(layers)} kernels that the runtime added)",
-            shown(", ".join(dict.fromkeys(layer.kind for layer in layers))),
-            ", ".join(dict.fromkeys(layer.precision for layer in layers)),
-            f"{_ms(layers):.4f}",
-            f"{sum(layer.share for layer in layers):.1%}",
-        )
-    out.print(table)
-    rest = [layer for layers in slowest[MOST_LAYERS:] for layer in layers]
-    if rest:
-        share = sum(layer.share for layer in rest)
-        out.print(f"{len(slowest) - MOST_LAYERS} more modules: {share:.1%} together; --json has every kernel")
-    out.print(f"{_ms(row.layers):.3f} ms in all kernels, with the profiler's own cost")
+    out.print(shown_as)
+    out.print("shares are of each runtime's own profiler, which slows it; ms are scaled to sum to the row's p50")
+    out.print(
+        "a fused kernel counts to its convolution or linear layer; –: no kernel of its own; --json has every kernel"
+    )
 
 
-def _ms(layers: Sequence[LayerTime]) -> float:
-    return sum(layer.ms for layer in layers)
+def _kernels(line: Line) -> tuple[str, str]:
+    """Of the only row: kinds and precisions."""
+    (part,) = line.parts
+    assert part is not None  # noqa: S101  # the line is of this row
+    kinds = part.kinds if len(part.kinds) <= MOST_KINDS else (*part.kinds[:MOST_KINDS], "...")
+    return shown(", ".join(kinds)), shown(", ".join(part.precisions))
+
+
+def _time(part: Part | None) -> str:
+    return "–" if part is None else f"{part.ms:.4f} {part.share:6.1%}"

@@ -11,7 +11,8 @@ from typing import Any
 
 import numpy as np
 
-from edgecnn.bench.record import LayerTime, Row, Run
+from edgecnn.bench.modules import Line, Part, layer_table
+from edgecnn.bench.record import Row, Run
 from edgecnn.bench.resample import median_interval
 from edgecnn.report.columns import ms
 from edgecnn.report.quality import quality
@@ -21,7 +22,7 @@ Spec = dict[str, Any]
 WIDE, NARROW = 540, 270  # of the plot itself, pixels: for a column of a desktop, and for a phone
 VEGA_LITE = "6.4"
 PRECISIONS = ("int8", "bf16", "fp16", "fp32")
-LAYERS = 24  # bars that a reader can take in; the table below them has every layer
+LAYERS = 24  # bars that a reader can take in; the table below them has every kernel
 BIN = 2  # pixels of a distribution's bar
 PATH, DIGITS = re.compile(r' d="[^"]*"'), re.compile(r"(\.\d\d)\d+")
 INK, QUIET, RULE = "var(--ink)", "var(--quiet)", "var(--rule)"
@@ -217,36 +218,27 @@ def distributions(run: Run, width: int) -> tuple[str, str]:
     return draw(spec, width, 46 * len(rows)), "Latency of every counted call. " + "; ".join(words) + "."
 
 
-def layer_bars(layers: Sequence[LayerTime]) -> tuple[str, str]:
-    """The costliest kernels of a row, and what the others come to; and the same in words."""
-    if not layers:
+def layer_bars(row: Row) -> tuple[str, str]:
+    """The costliest modules of a row, in milliseconds that sum with the others to its p50; and the same in words.
+
+    What is no single module has words and no bar: the sum of all others would set the scale, and squash the rest.
+    """
+    table = layer_table([row], LAYERS)
+    if not table.rows or row.times is None:
         return "", ""
-    ranked = sorted(layers, key=lambda layer: -layer.ms)
     bars = [
         {
             "place": place,
-            "name": layer.module or layer.kind,
-            "ms": layer.ms,
-            "text": f"{ms(layer.ms)}",
-            "fill": colour(layer.precision),
-            "says": f"{layer.module} {layer.kind} {layer.precision}: {ms(layer.ms)} ms, {layer.share:.1%}",
+            "name": line.name,
+            "ms": part.ms,
+            "text": ms(part.ms),
+            "fill": colour(part.precisions[0]),
+            "says": f"{line.name} {', '.join(part.kinds)} {', '.join(part.precisions)}: {_time(part)}",
         }
-        for place, layer in enumerate(ranked[:LAYERS])
+        for place, line in enumerate(table.modules)
+        for part in line.parts
+        if part is not None
     ]
-    rest = ranked[LAYERS:]
-    if rest:
-        total = sum(layer.ms for layer in rest)
-        says = f"{len(rest)} others together: {ms(total)} ms, {sum(layer.share for layer in rest):.1%}"
-        bars.append(
-            {
-                "place": len(bars),
-                "name": f"{len(rest)} others",
-                "ms": total,
-                "text": ms(total),
-                "fill": QUIET,
-                "says": says,
-            }
-        )
     y: Spec = {"field": "place", "type": "ordinal", "axis": None}
     x: Spec = {"field": "ms", "type": "quantitative", "axis": None, "scale": {"nice": False}}
     spec: Spec = {
@@ -273,5 +265,15 @@ def layer_bars(layers: Sequence[LayerTime]) -> tuple[str, str]:
             },
         ],
     }
-    words = f"Time of {len(layers)} kernels. " + "; ".join(str(bar["says"]) for bar in bars[:8]) + "."
-    return draw(spec, 130, 20 * len(bars)), words
+    said = [str(bar["says"]) for bar in bars[:8]] + [sum_of(line) for line in table.sums]
+    words = f"Milliseconds by module, of {ms(row.times.p50_ms)} ms. {'; '.join(said)}."
+    return draw(spec, 130, 20 * len(bars)) if bars else "", words
+
+
+def sum_of(line: Line) -> str:
+    """What is no bar, of a table of one row: ``5 other modules: 0.200 ms, 12.0 %``."""
+    return "; ".join(f"{line.name.strip('()')}: {_time(part)}" for part in line.parts if part is not None)
+
+
+def _time(part: Part) -> str:
+    return f"{ms(part.ms)} ms, {100 * part.share:.1f} %"

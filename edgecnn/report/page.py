@@ -10,10 +10,20 @@ import msgspec
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup
 
+from edgecnn.bench.modules import layer_table
 from edgecnn.bench.record import Row, Run
 from edgecnn.errors import InputError
 from edgecnn.names import __version__
-from edgecnn.report.charts import NARROW, PRECISIONS, WIDE, accuracy_against_latency, distributions, layer_bars
+from edgecnn.report.charts import (
+    LAYERS,
+    NARROW,
+    PRECISIONS,
+    WIDE,
+    accuracy_against_latency,
+    distributions,
+    layer_bars,
+    sum_of,
+)
 from edgecnn.report.columns import headline, is_failure, main_table, more_table, ms, status_word
 from edgecnn.report.difference import Difference, difference, time_word
 from edgecnn.report.machine import described
@@ -103,19 +113,21 @@ def _run(index: int, name: str, run: Run) -> dict[str, Any]:
         "main": main_table(run),
         "more": more_table(run),
         "notes": of_run(run),
-        "rows": [_row(f"run{index}-row{number}", row) for number, row in enumerate(run.rows, 1)],
+        "rows": [_row(f"run{index}-row{number}", row, run) for number, row in enumerate(run.rows, 1)],
+        "layers": layer_table(run.rows),
         "json": _json(run),
     }
 
 
-def _row(identity: str, row: Row) -> dict[str, Any]:
-    bars, words = layer_bars(row.layers)
+def _row(identity: str, row: Row, run: Run) -> dict[str, Any]:
+    bars, words = layer_bars(row)
     return {
         "id": identity,
         "row": row,
         "manifest": manifest_of(row),
         "bars": _svg(bars),
         "words": words,
+        "rest": [sum_of(line) for line in layer_table([row], LAYERS).sums],
         "layers": sorted(row.layers, key=lambda layer: -layer.ms),
     }
 

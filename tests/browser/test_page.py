@@ -71,7 +71,8 @@ def test_a_click_shows_the_layers_of_a_row(viewer: Viewer, page: Path) -> None:
     shown = next(found for found in viewer.driver.find_elements(By.CSS_SELECTOR, ".detail") if found.is_displayed())
     bars = shown.find_element(By.CSS_SELECTOR, ".bars")
     assert "features.0.0" in bars.text
-    assert bars.get_attribute("aria-label").startswith("Time of 30 kernels. features.0.0")  # type: ignore[union-attr]
+    assert bars.get_attribute("aria-label").startswith("Milliseconds by module, of ")  # type: ignore[union-attr]
+    assert "Not drawn: 6 other modules: " in shown.text
     for words in ("lowered", "33.5", "min-max", "equalization", "features.1.block.0.0/Conv", "52 of 52"):
         assert words in shown.text
 
@@ -116,7 +117,7 @@ def first_cells(viewer: Viewer, table: WebElement) -> list[str]:
         ("What changed", "Slow-down", ["small-onnxruntime-int8", "small-openvino-int8"]),
         ("More figures", "Mean", ["small-openvino-int8", "small-onnxruntime-int8", "eager"]),
         ("More figures", "Of peak", ["small-openvino-int8", "small-onnxruntime-int8", "eager"]),
-        ("Kernels", "ms", ["features.2.0", "features.1.0", "features.0.0"]),
+        ("Kernels", "Profiled", ["features.2.0", "features.1.0", "features.0.0"]),
         ("Parity", "SQNR", ["lowered", "compiled", "eager"]),
         ("Rungs", "Agreement", ["equalization", "min-max"]),
     ],
@@ -238,6 +239,17 @@ def test_only_real_failures_are_red(viewer: Viewer, saved: Save) -> None:
     red = [at.text for at in viewer.driver.find_elements(By.CSS_SELECTOR, ".rows td.bad")]
     assert red == ["rejected"]
     assert "verified, not run" in [at.text for at in viewer.driver.find_elements(By.CSS_SELECTOR, ".rows td")]
+
+
+def test_layers_are_sorted_and_their_sums_stay_below(viewer: Viewer, page: Path) -> None:
+    viewer.show(page)
+    order = "return [...document.querySelectorAll('.layers tr > :first-child')].slice(1).map(at => at.textContent)"
+    before = viewer.run(order)
+    assert (before[0], before[-1]) == ("features.0.0", "(10 other modules)")
+    heads = viewer.driver.find_elements(By.CSS_SELECTOR, ".layers thead th")
+    heads[1].find_element(By.TAG_NAME, "button").send_keys(Keys.ENTER)
+    assert heads[1].get_attribute("aria-sort") == "ascending"
+    assert viewer.run(order) == [*before[-2::-1], before[-1]]
 
 
 def test_signs_and_digits_are_part_of_a_value(viewer: Viewer, saved: Save) -> None:

@@ -88,6 +88,19 @@ def test_people_read_a_table(command: Command, pair: tuple[Path, Path]) -> None:
     assert "\x1b" not in answer.out
 
 
+def test_layers_of_two_runtimes_are_one_table(command: Command, pair: tuple[Path, Path]) -> None:
+    """A line per PyTorch module with a time of each, whatever they call their kernels."""
+    answer = command("bench", *pair, *BRIEF, "--layers")
+    assert (answer.code, answer.err) == (0, "")
+    lines = [line.split() for line in answer.out.splitlines()]
+    heads = lines.index(["module", "ms", "share", "ms", "share"])
+    assert lines[heads - 1] == ["openvino", "onnxruntime"]
+    first = next(line for line in lines[heads:] if line[0] == "features.0.0")
+    assert all(0 < float(share.rstrip("%")) < 100 for share in (first[2], first[4]))
+    assert not [line for line in lines[heads:] if line[0] == "image"]
+    assert "scaled to sum to the row's p50" in answer.out
+
+
 def test_throughput_counts_what_was_answered(command: Command, pair: tuple[Path, Path]) -> None:
     found = run_of(command("bench", *pair, "--mode", "throughput", "--duration", "1", "--json").out)
     assert found.settings.mode == "throughput"

@@ -25,7 +25,7 @@ def test_every_target_and_precision_has_its_row(command: Command, photos: Path, 
     out, keep = tmp_path / "run.json", tmp_path / "kept"
     answer = command(
         *SMALL, "--targets", "onnxruntime,openvino", "--effort", "fast", "--calib", photos, "--out", out,
-        "--keep", keep, "--json",
+        "--keep", keep, "--layers", "--json",
     )  # fmt: skip
     assert (answer.code, answer.err) == (0, "")
     found = msgspec.json.decode(answer.out.encode(), type=Run)
@@ -40,6 +40,7 @@ def test_every_target_and_precision_has_its_row(command: Command, photos: Path, 
         assert row.times is not None
         assert row.manifest is not None
         assert row.manifest["status"] == "not gated"
+        assert "features.0.0" in {layer.module for layer in row.layers}
         assert load_artifact(keep / row.name).manifest["target"] == row.target
     assert found.verdict.startswith("ship ")
     assert "none was verified" in found.verdict

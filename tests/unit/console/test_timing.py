@@ -5,7 +5,7 @@ from collections.abc import Callable
 import pytest
 from msgspec.structs import replace
 
-from edgecnn.bench.record import Run
+from edgecnn.bench.record import LayerTime, Run
 from edgecnn.console.benchmark import print_benchmark
 from edgecnn.console.timing import print_run, warnings
 from tests.made_up import ALONE, SETTINGS, made_up_run, row
@@ -44,3 +44,36 @@ def test_threads_that_an_engine_does_not_have_are_named() -> None:
     assert warnings(made_up_run(rows=engine)) == [said]
     assert warnings(made_up_run(rows=engine, settings=replace(SETTINGS, threads=None))) == []
     assert warnings(made_up_run()) == [], "an engine that failed has no times to doubt"
+
+
+@pytest.mark.parametrize("print_table", [print_run, print_benchmark])
+def test_layers_of_several_rows_are_one_table(
+    print_table: Callable[[Run], None], capsys: pytest.CaptureFixture[str]
+) -> None:
+    """At most twenty modules, and what the others come to: 30 of each row, which sum to its median."""
+    run = made_up_run()
+    print_table(run)
+    lines = capsys.readouterr().out.splitlines()
+    heads = next(place for place, line in enumerate(lines) if line.startswith("module"))
+    assert lines[heads - 1].split() == ["small-openvino-int8", "small-onnxruntime-int8", "small-onnx-fp32"]
+    assert lines[heads].split()[1:] == ["ms", "share"] * 3
+    assert lines[heads + 1].startswith("features.0.0 ")
+    table = [line.split()[-6:] for line in lines[heads + 1 : heads + 22]]
+    assert lines[heads + 21].startswith("(10 other modules) ")
+    for column, times in enumerate(made.times for made in run.rows[1:4]):
+        assert times is not None
+        assert sum(float(line[2 * column]) for line in table) == pytest.approx(times.p50_ms, abs=2e-3)
+        assert sum(float(line[2 * column + 1].rstrip("%")) for line in table) == pytest.approx(100, abs=1.1)
+    assert lines[heads + 22].endswith("ms are scaled to sum to the row's p50")
+
+
+def test_of_one_row_the_kernels_are_named(capsys: pytest.CaptureFixture[str]) -> None:
+    kinds = ("Conv", "HardSigmoid", "Mul", "Add")
+    layers = (*(LayerTime("0.0", kind, "int8", 0.2, 0.2) for kind in kinds), LayerTime("", "Reorder", "fp32", 0.2, 0.2))
+    made = {name: row(name, 1.0, layers=()) for name in ("small-onnxruntime-int8", "small-onnx-fp32")}
+    print_run(made_up_run(rows=made | {"small-openvino-int8": row("small-openvino-int8", 1.0, layers=layers)}))
+    lines = [line.split() for line in capsys.readouterr().out.splitlines()]
+    heads = lines.index(["module", "kernels", "precision", "ms", "share"])
+    assert lines[heads + 1][:-2] == ["0.0", "Conv,", "HardSigmoid,", "Mul,", "...", "int8"]
+    assert lines[heads + 2][:-2] == ["(reformats,", "casts", "and", "input)", "Reorder", "fp32"]
+    assert [line[-1] for line in lines[heads + 1 : heads + 3]] == ["80.0%", "20.0%"]

@@ -75,3 +75,14 @@ def test_a_run_in_which_nothing_worked_is_still_a_page() -> None:
     assert "Nothing could be timed.</h1>" in page
     assert "no NVIDIA driver (libcuda.so.1)" in page
     assert "<svg" not in page
+
+
+def test_layers_stand_side_by_side_where_there_are_several() -> None:
+    page = render([("run.json", made_up_run())])
+    table = page[page.index('<table class="layers">') :]
+    table = table[: table.index("</table>")]
+    assert table.count('<th scope="col"') == 4
+    assert table.count('<th scope="row"') == 21
+    assert table.index("<tfoot>") < table.index("(10 other modules)")
+    one = {name: row(name, 1.0, layers=()) for name in ("small-onnxruntime-int8", "small-onnx-fp32")}
+    assert "side by side" not in render([("run.json", made_up_run(rows=one))])
