@@ -5,8 +5,9 @@ from collections.abc import Sequence
 
 from edgecnn.bench.record import Run
 from edgecnn.errors import InputError, printable
-from edgecnn.report.columns import COLUMNS, DASH, cells, headline, ms
+from edgecnn.report.columns import COLUMNS, DASH, cells, ms
 from edgecnn.report.difference import Difference, Measured, difference
+from edgecnn.report.headline import headline
 from edgecnn.report.reading import flat
 
 SPECIAL = re.compile(r"([\\`*_\[\]#!~])|([<>&@|]|:(?=//))")

@@ -14,8 +14,9 @@ from edgecnn.bench.record import Row, Run
 from edgecnn.errors import InputError
 from edgecnn.names import __version__
 from edgecnn.report.charts import NARROW, PRECISIONS, WIDE, accuracy_against_latency, distributions, layer_bars
-from edgecnn.report.columns import COLUMNS, cells, headline, ms
+from edgecnn.report.columns import COLUMNS, cells, ms
 from edgecnn.report.difference import Difference, difference
+from edgecnn.report.headline import headline
 from edgecnn.report.reading import flat, manifest_of
 
 TEMPLATE = Path(__file__).parent / "template"
