@@ -13,11 +13,12 @@ from markupsafe import Markup
 from edgecnn.bench.record import Row, Run
 from edgecnn.errors import InputError
 from edgecnn.names import __version__
-from edgecnn.report.charts import NARROW, PRECISIONS, WIDE, accuracy_against_latency, distributions, layer_bars
+from edgecnn.report.charts import NARROW, WIDE, accuracy_against_speed, distributions, drawn_precisions, layer_bars
 from edgecnn.report.columns import COLUMNS, cells, ms
 from edgecnn.report.difference import Difference, difference
 from edgecnn.report.headline import headline
 from edgecnn.report.reading import flat, manifest_of
+from edgecnn.report.speed import of_throughput, timed_alone
 
 TEMPLATE = Path(__file__).parent / "template"
 NOTHING = "default-src 'none'; base-uri 'none'; form-action 'none'"
@@ -76,12 +77,9 @@ def _changes(runs: Sequence[tuple[str, Run]]) -> tuple[Difference | None, str]:
 def _run(index: int, name: str, run: Run) -> dict[str, Any]:
     scatter, spread = (
         {"wide": _svg(wide), "narrow": _svg(chart(run, NARROW)[0]), "words": words}
-        for chart in (accuracy_against_latency, distributions)
+        for chart in (accuracy_against_speed, distributions)
         for wide, words in [chart(run, WIDE)]
     )
-    used = {layer.precision for row in run.rows for layer in row.layers} | {
-        precision for row in run.rows for precision in (row.executed or {row.precision: 1})
-    }
     return {
         "id": f"run{index}",
         "file": name,
@@ -89,8 +87,9 @@ def _run(index: int, name: str, run: Run) -> dict[str, Any]:
         "headline": headline(run),
         "scatter": scatter,
         "spread": spread,
-        "legend": [precision for precision in PRECISIONS if precision in used]
-        + (["other"] if used - {*PRECISIONS} else []),
+        "legend": drawn_precisions(run),
+        "throughput": of_throughput(run),
+        "alone": bool(timed_alone(run)),
         "rows": [_row(f"run{index}-row{number}", row, run) for number, row in enumerate(run.rows, 1)],
         "json": _json(run),
     }
