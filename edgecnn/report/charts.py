@@ -7,25 +7,28 @@ import functools
 import json
 import re
 from collections.abc import Sequence
-from typing import Any
 
 import numpy as np
 
 from edgecnn.bench.modules import Line, Part, layer_table
-from edgecnn.bench.record import Row, Run
-from edgecnn.bench.resample import median_interval
+from edgecnn.bench.record import Row, Run, Times
+from edgecnn.bench.resample import Numbers
+from edgecnn.report.axes import Scale, Spec, encoding, fitting
 from edgecnn.report.columns import ms
+from edgecnn.report.labels import Point, labels
 from edgecnn.report.quality import quality
-
-Spec = dict[str, Any]
+from edgecnn.report.speed import every, median_of, of_throughput, speed, unit
 
 WIDE, NARROW = 540, 270  # of the plot itself, pixels: for a column of a desktop, and for a phone
+HEIGHT = 300  # of the plot of points, pixels
 VEGA_LITE = "6.4"
 PRECISIONS = ("int8", "bf16", "fp16", "fp32")
 LAYERS = 24  # bars that a reader can take in; the table below them has every kernel
 BIN = 2  # pixels of a distribution's bar
+FOOT = 0.92  # of a distribution's place, from its top: where its bars stand
 PATH, DIGITS = re.compile(r' d="[^"]*"'), re.compile(r"(\.\d\d)\d+")
 INK, QUIET, RULE = "var(--ink)", "var(--quiet)", "var(--rule)"
+FILL: Spec = {"field": "fill", "type": "nominal", "scale": None}
 CONFIG: Spec = {
     "font": "Arial, Helvetica, Liberation Sans, sans-serif",
     "background": None,
@@ -66,123 +69,152 @@ def colour(precision: str) -> str:
     return f"var(--{precision if precision in PRECISIONS else 'other'})"
 
 
-def _main_precision(row: Row) -> str:
+def main_precision(row: Row) -> str:
+    """That most of its work runs in, as far as its runtime says."""
     return max(row.executed, key=lambda name: row.executed[name]) if row.executed else row.precision
 
 
-def accuracy_against_latency(run: Run, width: int) -> tuple[str, str]:
+def drawn_precisions(run: Run) -> list[str]:
+    """Whose colours the run's charts have, for their legend; ``other`` stands for those without one of their own."""
+    drawn = {main_precision(row) for row in run.rows if row.times is not None}
+    for row in run.rows:
+        drawn |= {layer.precision for layer in sorted(row.layers, key=lambda layer: -layer.ms)[:LAYERS]}
+    others = ["other"] if drawn.difference(PRECISIONS) else []
+    return [precision for precision in PRECISIONS if precision in drawn] + others
+
+
+def accuracy_against_speed(run: Run, width: int) -> tuple[str, str]:
     """The chart and what it says in words; both empty where no row has both.
 
-    Horizontal bars are 95 % intervals of the median, vertical ones of the accuracy. Shares of different images, or of
-    different things, do not stand on one axis: the commonest are drawn, and the words say which rows are not.
+    Horizontal bars are 95 % intervals of the median call or turn, vertical ones of the accuracy. Shares of different
+    images, or of different things, do not stand on one axis: the commonest are drawn, and the words say which rows are
+    not. Rows that were timed alone are hollow.
     """
-    points: list[Spec] = []
-    for number, row in enumerate(run.rows, 1):
-        found = quality(row, run)
-        if row.times is None or found is None:
-            continue
-        low, high = median_interval(row.times.rounds_ms)
-        below, above = found.ci95 or (found.value, found.value)
-        points.append(
-            {
-                "number": str(number),
-                "axis": f"{found.measure} on {found.n:,} images of {found.images.name}",
-                "group": [found.measure, found.images.sha256],
-                "ms": row.times.p50_ms,
-                "low": low,
-                "high": high,
-                "percent": 100 * found.value,
-                "below": 100 * below,
-                "above": 100 * above,
-                "fill": colour(_main_precision(row)),
-                "says": f"{row.name}: {100 * found.value:.2f} % [{100 * below:.2f}, {100 * above:.2f}],"
-                f" {ms(row.times.p50_ms)} ms [{ms(low)}, {ms(high)}]",
-            }
-        )
+    points = [point for number, row in enumerate(run.rows, 1) for point in _point(str(number), row, run)]
     if not points:
         return "", ""
     groups = [point["group"] for point in points]
     points = [point for point in points if point["group"] == max(groups, key=groups.count)]
     measure, drawn = points[0]["group"][0], {point["number"] for point in points}
-    x: Spec = {"field": "ms", "type": "quantitative", "title": "median latency, ms", **_latency_axis(points)}
+    title = "images per second, median turn" if of_throughput(run) else "median latency, ms"
+    across = fitting(min(point["low"] for point in points), max(point["high"] for point in points))
+    up = _room(min(point["below"] for point in points), max(point["above"] for point in points))
+    x: Spec = {"field": "speed", "type": "quantitative", "title": title, **encoding(across, width)}
     y: Spec = {
         "field": "percent",
         "type": "quantitative",
         "title": f"{measure}, %",
-        "scale": {"zero": False, "nice": True},
+        "scale": {"domain": [up.low, up.high], "zero": False, "nice": False},
+        "axis": {"tickCount": 6},
     }
-    bar = {"type": "rule", "strokeWidth": 2, "opacity": 0.7}
-    fill = {"field": "fill", "type": "nominal", "scale": None}
-    spec: Spec = {
-        "data": {"values": points},
-        "layer": [
-            {"mark": bar, "encoding": {"x": x, "y": {**y, "field": "below"}, "y2": {"field": "above"}, "color": fill}},
-            {"mark": bar, "encoding": {"x": {**x, "field": "low"}, "x2": {"field": "high"}, "y": y, "color": fill}},
-            {
-                "mark": {"type": "point", "filled": True, "size": 70, "opacity": 1, "aria": True},
-                "encoding": {"x": x, "y": y, "color": fill, "description": {"field": "says"}},
-            },
-            {
-                "mark": {"type": "text", "dx": 7, "dy": -8, "align": "left", "fontSize": 13, "fontWeight": "bold"},
-                "encoding": {"x": x, "y": y, "text": {"field": "number"}, "color": {"value": INK}},
-            },
-        ],
-    }
+    numbers = [Point(point["number"], across.share(point["speed"]), up.share(point["percent"])) for point in points]
+    layers = [*_intervals(x, y), *_marks(x, y), *_numbers(x, y, _placed(numbers, across, up, width))]
     absent = [row.name for number, row in enumerate(run.rows, 1) if str(number) not in drawn]
-    words = f"{points[0]['axis']} against median latency. {'. '.join(point['says'] for point in points)}."
+    against = "throughput in the median turn" if of_throughput(run) else "median latency"
+    words = f"{points[0]['axis']} against {against}. {'. '.join(point['says'] for point in points)}."
     words += f" Not drawn: {', '.join(absent)}." if absent else ""
-    return draw(spec, width, 300), words
+    return draw({"data": {"values": points}, "layer": layers}, width, HEIGHT), words
 
 
-def _latency_axis(points: Sequence[Spec]) -> Spec:
-    """Logarithmic where the rows are far apart."""
-    low, high = min(point["low"] for point in points), max(point["high"] for point in points)
-    if high > 4 * low:
-        return _logarithmic(low / 1.15, high * 1.25)
-    margin = 0.1 * (high - low) + 0.01 * high
-    domain = [max(0.0, low - margin), high + margin]
-    return {"scale": {"zero": False, "nice": False, "domain": domain}, "axis": {"tickCount": 5}}
-
-
-def _logarithmic(low: float, high: float) -> Spec:
-    """A scale with a line at 1, 2 and 5 of each power of ten, or at the powers alone where these are many."""
-    powers = range(int(np.floor(np.log10(low))), int(np.ceil(np.log10(high))) + 1)
-    steps = (1, 2, 5) if len(powers) <= 3 else (1,)
-    ticks = [round(step * 10.0**power, 9) for power in powers for step in steps]
-    return {
-        "scale": {"type": "log", "domain": [low, high], "nice": False},
-        "axis": {"values": [tick for tick in ticks if low <= tick <= high], "format": "~g"},
+def _point(number: str, row: Row, run: Run) -> list[Spec]:
+    """None for a row without times or without accuracy."""
+    found = quality(row, run)
+    if row.times is None or found is None:
+        return []
+    fast = speed(row.times, run)
+    below, above = (100 * bound for bound in found.ci95 or (found.value, found.value))
+    says = (
+        f"{row.name}: {100 * found.value:.2f} % [{below:.2f}, {above:.2f}],"
+        f" {ms(fast.median)} {unit(run)} [{ms(fast.low)}, {ms(fast.high)}]{_alone(row)}"
+    )
+    point = {
+        "number": number,
+        "axis": f"{found.measure} on {found.n:,} images of {found.images.name}",
+        "group": [found.measure, found.images.sha256],
+        "speed": fast.median,
+        "low": fast.low,
+        "high": fast.high,
+        "percent": 100 * found.value,
+        "below": below,
+        "above": above,
+        "fill": colour(main_precision(row)),
+        "alone": row.alone,
+        "says": says,
     }
+    return [point]
+
+
+def _alone(row: Row) -> str:
+    """Why it has no ratio, behind a comma: hollow marks mean it, and words must say it as well."""
+    return f", {row.absences['ratio']}" if row.alone else ""
+
+
+def _room(low: float, high: float) -> Scale:
+    """An axis of percentages."""
+    margin = 0.06 * (high - low) or 0.5
+    return Scale(max(0.0, low - margin), min(100.0, high + margin))
+
+
+def _intervals(x: Spec, y: Spec) -> list[Spec]:
+    """A bar across, with ends so that each can be told from its neighbours', and one upwards."""
+    bar = {"type": "rule", "strokeWidth": 2, "opacity": 0.7}
+    end = {"type": "tick", "orient": "vertical", "size": 8, "thickness": 2, "opacity": 0.7}
+    return [
+        {"mark": bar, "encoding": {"x": x, "y": {**y, "field": "below"}, "y2": {"field": "above"}, "color": FILL}},
+        {"mark": bar, "encoding": {"x": {**x, "field": "low"}, "x2": {"field": "high"}, "y": y, "color": FILL}},
+        *({"mark": end, "encoding": {"x": {**x, "field": field}, "y": y, "color": FILL}} for field in ("low", "high")),
+    ]
+
+
+def _marks(x: Spec, y: Spec) -> list[Spec]:
+    """Discs, and hollow diamonds for rows that were timed alone."""
+    both = {"type": "point", "opacity": 1, "aria": True}
+    disc: Spec = {**both, "filled": True, "size": 70}
+    diamond: Spec = {**both, "filled": False, "shape": "diamond", "size": 90, "strokeWidth": 2, "fill": "var(--back)"}
+    encoded = {"x": x, "y": y, "color": FILL, "description": {"field": "says"}}
+    return [
+        {"transform": [{"filter": {"field": "alone", "equal": alone}}], "mark": mark, "encoding": encoded}
+        for alone, mark in ((False, disc), (True, diamond))
+    ]
+
+
+def _placed(shares: Sequence[Point], across: Scale, up: Scale, width: int) -> list[Spec]:
+    """Labels of points, both by their shares of the plot, where they do not overlap: in the units of the axes."""
+    pixels = [Point(point.text, width * point.x, HEIGHT * (1 - point.y)) for point in shares]
+    return [
+        {"number": label.text, "speed": across.value(label.x / width), "percent": up.value(1 - label.y / HEIGHT)}
+        for label in labels(pixels, width, HEIGHT)
+    ]
+
+
+def _numbers(x: Spec, y: Spec, placed: list[Spec]) -> list[Spec]:
+    """Each twice: a rim in the page's colour keeps the bars behind it out of the digits."""
+    text = {"type": "text", "align": "left", "baseline": "middle", "fontSize": 13, "fontWeight": "bold"}
+    encoded = {"x": x, "y": y, "text": {"field": "number"}, "color": {"value": INK}}
+    return [
+        {"data": {"values": placed}, "mark": {**text, **rim}, "encoding": encoded}
+        for rim in ({"stroke": "var(--back)", "strokeWidth": 3}, {})
+    ]
 
 
 def distributions(run: Run, width: int) -> tuple[str, str]:
-    """Every counted call of every row on one logarithmic axis: the tail is where it was; and the same in words."""
+    """Every counted call or turn of every row on one logarithmic axis: the tail is where it was; the same in words."""
     rows = [(number, row, row.times) for number, row in enumerate(run.rows, 1) if row.times and row.times.rounds_ms]
     if not rows:
         return "", ""
-    lowest = min(min(times.rounds_ms) for _, _, times in rows)
-    highest = max(max(times.rounds_ms) for _, _, times in rows)
+    lowest = min(min(every(times, run)) for _, _, times in rows)
+    highest = max(max(every(times, run)) for _, _, times in rows)
     edges = np.geomspace(lowest * 0.98, highest * 1.02, width // BIN + 1)
-    bars, marks, names, words = [], [], [], []
+    bars, marks, names = [], [], []
     for place, (number, row, times) in enumerate(rows):
-        counts, _ = np.histogram(times.rounds_ms, edges)
-        fill, foot = colour(_main_precision(row)), place + 0.92
-        for index in np.flatnonzero(counts):
-            # The square root keeps a single slow call visible beside a thousand fast ones.
-            top = foot - 0.5 * float(np.sqrt(counts[index] / counts.max()))
-            bars.append(
-                {"from": edges[index], "to": edges[index + 1], "top": min(top, foot - 0.05), "foot": foot, "fill": fill}
-            )
-        tail = [("p50", times.p50_ms), ("p90", times.p90_ms), ("p99", times.p99_ms)]
-        marks += [{"ms": value, "top": foot - 0.55, "foot": foot + 0.05} for _, value in tail if value is not None]
-        slowest = max(times.rounds_ms)
-        said = [f"{name} {ms(value)}" for name, value in tail if value is not None]
-        names.append({"name": f"{number}  {row.name}", "at": place + 0.2})
-        words.append(f"{row.name}: {', '.join(said)}, slowest {ms(slowest)} ms of {times.n} calls")
+        bars += _histogram(every(times, run), edges, place + FOOT, colour(main_precision(row)), row.alone)
+        top, foot = place + FOOT - 0.55, place + FOOT + 0.05
+        marks += [{"value": value, "top": top, "foot": foot} for _, value in _middles(times, run)]
+        names.append({"name": f"{number}  {row.name}{', timed alone' if row.alone else ''}", "at": place + 0.2})
     x: Spec = {
         "type": "quantitative",
-        "title": "milliseconds per call",
-        **_logarithmic(float(edges[0]), float(edges[-1])),
+        "title": "images per second, each turn" if of_throughput(run) else "milliseconds per call",
+        **encoding(Scale(float(edges[0]), float(edges[-1]), logarithmic=True), width),
     }
     y: Spec = {"type": "quantitative", "axis": None, "scale": {"domain": [len(rows), 0], "nice": False}}
     spec: Spec = {
@@ -195,13 +227,13 @@ def distributions(run: Run, width: int) -> tuple[str, str]:
                     "x2": {"field": "to"},
                     "y": {**y, "field": "top"},
                     "y2": {"field": "foot"},
-                    "color": {"field": "fill", "type": "nominal", "scale": None},
+                    "color": FILL,
                 },
             },
             {
                 "data": {"values": marks},
                 "mark": {"type": "rule", "color": INK, "strokeWidth": 1.2},
-                "encoding": {"x": {**x, "field": "ms"}, "y": {**y, "field": "top"}, "y2": {"field": "foot"}},
+                "encoding": {"x": {**x, "field": "value"}, "y": {**y, "field": "top"}, "y2": {"field": "foot"}},
             },
             {
                 "data": {"values": names},
@@ -215,7 +247,35 @@ def distributions(run: Run, width: int) -> tuple[str, str]:
             },
         ]
     }
-    return draw(spec, width, 46 * len(rows)), "Latency of every counted call. " + "; ".join(words) + "."
+    what = "Throughput of every counted turn" if of_throughput(run) else "Latency of every counted call"
+    words = "; ".join(_spread(row, times, run) for _, row, times in rows)
+    return draw(spec, width, 46 * len(rows)), f"{what}. {words}."
+
+
+def _histogram(values: Sequence[float], edges: Numbers, foot: float, fill: str, hollow: bool) -> list[Spec]:
+    """Bars of the values between edges; of a hollow one there is only the upper end."""
+    counts, _ = np.histogram(values, edges)
+    bars = []
+    for index in np.flatnonzero(counts):
+        # The square root keeps a single slow call visible beside a thousand fast ones.
+        top = min(foot - 0.5 * float(np.sqrt(counts[index] / counts.max())), foot - 0.05)
+        bar = {"from": edges[index], "to": edges[index + 1], "top": top, "foot": top + 0.05 if hollow else foot}
+        bars.append({**bar, "fill": fill})
+    return bars
+
+
+def _middles(times: Times, run: Run) -> list[tuple[str, float]]:
+    """What is marked of a row; twenty turns have no tail."""
+    if of_throughput(run):
+        return [("median", median_of(times, run))]
+    tail = [("p50", times.p50_ms), ("p90", times.p90_ms), ("p99", times.p99_ms)]
+    return [(name, value) for name, value in tail if value is not None]
+
+
+def _spread(row: Row, times: Times, run: Run) -> str:
+    said = ", ".join(f"{name} {ms(value)}" for name, value in _middles(times, run))
+    slowest, turns = (min, "turns") if of_throughput(run) else (max, "calls")
+    return f"{row.name}: {said}, slowest {ms(slowest(every(times, run)))} {unit(run)} of {times.n} {turns}{_alone(row)}"
 
 
 def layer_bars(row: Row) -> tuple[str, str]:

@@ -181,12 +181,3 @@ def _energy(energy: Energy | None) -> Cell:
     if energy.joules_per_image is None:
         return Cell("not measurable", None)  # the notes say why
     return Cell(ms(1000 * energy.joules_per_image), energy.joules_per_image, energy.source)
-
-
-def headline(run: Run) -> str:
-    """The run's own verdict, else which row was fastest."""
-    timed = [(row.times.p50_ms, row.name, row.alone) for row in run.rows if row.times is not None]
-    if run.verdict or not timed:
-        return run.verdict or "Nothing could be timed."
-    fastest, name, alone = min(timed)
-    return f"{name} is the fastest of {len(timed)}: {ms(fastest)} ms at the median{', timed alone' if alone else ''}."

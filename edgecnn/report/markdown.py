@@ -5,8 +5,9 @@ from collections.abc import Sequence
 
 from edgecnn.bench.record import Run
 from edgecnn.errors import InputError, printable
-from edgecnn.report.columns import DASH, Table, headline, main_table, more_table, ms
+from edgecnn.report.columns import DASH, Table, main_table, more_table, ms
 from edgecnn.report.difference import Change, Difference, Measured, difference, time_word
+from edgecnn.report.headline import headline
 from edgecnn.report.notes import Note, losses, of_run, remarks
 from edgecnn.report.reading import flat
 

@@ -17,18 +17,20 @@ from edgecnn.names import __version__
 from edgecnn.report.charts import (
     LAYERS,
     NARROW,
-    PRECISIONS,
     WIDE,
-    accuracy_against_latency,
+    accuracy_against_speed,
     distributions,
+    drawn_precisions,
     layer_bars,
     sum_of,
 )
-from edgecnn.report.columns import headline, is_failure, main_table, more_table, ms, status_word
+from edgecnn.report.columns import is_failure, main_table, more_table, ms, status_word
 from edgecnn.report.difference import Difference, difference, time_word
+from edgecnn.report.headline import headline
 from edgecnn.report.machine import described
 from edgecnn.report.notes import losses, of_run, remarks
 from edgecnn.report.reading import manifest_of
+from edgecnn.report.speed import of_throughput, timed_alone
 
 TEMPLATE = Path(__file__).parent / "template"
 NOTHING = "default-src 'none'; base-uri 'none'; form-action 'none'"
@@ -95,12 +97,9 @@ def _changes(runs: Sequence[tuple[str, Run]]) -> tuple[Difference | None, str]:
 def _run(index: int, name: str, run: Run) -> dict[str, Any]:
     scatter, spread = (
         {"wide": _svg(wide), "narrow": _svg(chart(run, NARROW)[0]), "words": words}
-        for chart in (accuracy_against_latency, distributions)
+        for chart in (accuracy_against_speed, distributions)
         for wide, words in [chart(run, WIDE)]
     )
-    used = {layer.precision for row in run.rows for layer in row.layers} | {
-        precision for row in run.rows for precision in (row.executed or {row.precision: 1})
-    }
     return {
         "id": f"run{index}",
         "file": name,
@@ -108,8 +107,9 @@ def _run(index: int, name: str, run: Run) -> dict[str, Any]:
         "headline": headline(run),
         "scatter": scatter,
         "spread": spread,
-        "legend": [precision for precision in PRECISIONS if precision in used]
-        + (["other"] if used - {*PRECISIONS} else []),
+        "legend": drawn_precisions(run),
+        "throughput": of_throughput(run),
+        "alone": bool(timed_alone(run)),
         "main": main_table(run),
         "more": more_table(run),
         "notes": of_run(run),

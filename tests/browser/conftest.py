@@ -74,6 +74,7 @@ def viewer(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Viewer]:
         options.add_argument(flag)
     options.set_capability("goog:loggingPrefs", {"browser": "ALL", "performance": "ALL"})
     driver = Chrome(options=options, service=Service(DRIVER))
+    driver.get("about:blank")  # or else its own first page would still be loading beside a test's
     yield Viewer(driver)
     driver.quit()
 

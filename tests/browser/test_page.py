@@ -1,5 +1,6 @@
 """The page in a real browser: it is whole, quiet, inert, and can be read and worked by everybody."""
 
+import itertools
 import socket
 import time
 from collections.abc import Callable, Sequence
@@ -14,7 +15,7 @@ from selenium.webdriver.remote.webelement import WebElement
 from edgecnn.bench.record import Energy, LayerTime, Roofline, Run, read_run
 from edgecnn.report.page import render
 from tests.browser.conftest import DESKTOP, PHONE, Viewer
-from tests.made_up import made_up_run, manifest, row
+from tests.made_up import ALONE, SETTINGS, made_up_run, manifest, row
 
 HOSTILE = "\"'></script></style></title><img src=http://127.0.0.1:9/x onerror=window.hacked=1><!--{{ 7 * 7 }}"
 CONTRAST = (Path(__file__).parent / "contrast.js").read_text("utf-8")
@@ -360,6 +361,51 @@ def test_charts_and_tables_are_told_to_those_who_do_not_see_them(viewer: Viewer,
     ids = viewer.run("return [...document.querySelectorAll('[id]')].map(at => at.id)")
     assert len(ids) == len(set(ids))
     assert viewer.run("return document.documentElement.lang") == "en"
+
+
+def test_numbers_of_points_do_not_overlap(viewer: Viewer, saved: Save) -> None:
+    """As the browser's own font has them, at both widths."""
+    near = {f"small-t{at}-int8": row(f"small-t{at}-int8", 1.1 + 0.03 * at, seed=at) for at in range(12)}
+    shown = saved(render([("run.json", made_up_run(rows=near))]))
+    for size in (PHONE, DESKTOP):
+        viewer.show(shown, size)
+        boxes = viewer.run(
+            "const shown = [...document.querySelectorAll('figure svg')].find(at => at.checkVisibility());"
+            "return [...shown.querySelectorAll('text')].filter(at => at.getAttribute('font-weight') === 'bold')"
+            ".map(at => [at.textContent, at.getBoundingClientRect()])"
+        )
+        # Each is there twice, once for its rim.
+        found = dict(boxes)
+        assert len(boxes) == 2 * len(found)
+        assert sorted(int(number) for text in found for number in text.split(",")) == [1, 2, 3, 4, *range(6, 18)]
+        for one, other in itertools.combinations(found.values(), 2):
+            apart = [one["right"] <= other["left"], other["right"] <= one["left"]]
+            # Digits have less height than their line.
+            assert any(apart) or abs(one["top"] - other["top"]) >= 12
+
+
+def test_throughput_is_not_called_latency(viewer: Viewer, saved: Save) -> None:
+    settings = msgspec.structs.replace(SETTINGS, mode="throughput")
+    viewer.show(saved(render([("run.json", made_up_run(verdict="", settings=settings))])))
+    assert "images/s in the median turn" in viewer.driver.find_element(By.TAG_NAME, "h1").text
+    charts = viewer.driver.find_element(By.CSS_SELECTOR, ".charts").text
+    assert "Accuracy against throughput" in charts
+    assert "Every turn" in charts
+    assert "latency" not in charts
+    assert "p99" not in charts
+
+
+@pytest.mark.parametrize("dark", [False, True])
+def test_who_was_timed_alone_has_a_hollow_mark_that_the_words_explain(viewer: Viewer, saved: Save, dark: bool) -> None:
+    engine = row("small-tensorrt-int8", 0.2, absences=ALONE)
+    viewer.show(saved(render([("run.json", made_up_run(rows={engine.name: engine}))])), dark=dark)
+    captions = [found.text for found in viewer.driver.find_elements(By.CSS_SELECTOR, "figure p")]
+    assert ["Hollow" in caption for caption in captions] == [True, True]
+    back, fills = viewer.run(
+        "return [getComputedStyle(document.body).backgroundColor,"
+        "[...document.querySelectorAll('.wide svg [aria-roledescription=point]')].map(at => getComputedStyle(at).fill)]"
+    )
+    assert fills.count(back) == 1
 
 
 def test_motion_is_only_for_those_who_want_it(viewer: Viewer, page: Path) -> None:
