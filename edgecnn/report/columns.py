@@ -5,6 +5,7 @@ from typing import NamedTuple
 from edgecnn.bench.record import Energy, Row, Run
 from edgecnn.report.quality import TOP1, Quality, quality
 from edgecnn.report.reading import manifest_of
+from edgecnn.report.speed import of_throughput
 
 DASH = "–"
 FEW = "few n"  # as the console says of a p99
@@ -61,7 +62,7 @@ COLUMNS = (
     Column("energy", "Energy", "mJ", "Of one image"),
 )
 MORE = (
-    Column("n", "Calls", "", "Counted calls; in throughput mode turns"),
+    Column("n", "Counted", "", "Calls; in throughput mode turns of many calls"),
     Column("mean", "Mean", "ms", "Of all calls"),
     Column("min", "Fastest", "ms", "The fastest call"),
     Column("max", "Slowest", "ms", "The slowest call; nothing is cut off"),
@@ -73,24 +74,37 @@ MORE = (
 )
 
 
+LATENCIES = ("p50", "p90", "p99", "mean", "min", "max")  # which a run of throughput has none of
+
+
 def main_table(run: Run) -> Table:
-    """What a run is judged by."""
-    return _table(COLUMNS, [cells(row, run) for row in run.rows])
+    """What a run is judged by: its latencies, or the rate first where it was of throughput."""
+    table = _table(COLUMNS, [cells(row, run) for row in run.rows], run)
+    return _rate_first(table) if of_throughput(run) else table
 
 
 def more_table(run: Run) -> Table:
     """What else was measured."""
-    return _table(MORE, [more_cells(row) for row in run.rows])
+    return _table(MORE, [more_cells(row) for row in run.rows], run)
 
 
-def _table(columns: tuple[Column, ...], rows: list[tuple[Cell, ...]]) -> Table:
+def _table(columns: tuple[Column, ...], rows: list[tuple[Cell, ...]], run: Run) -> Table:
     """Without the columns in which no row has a value: the notes say why."""
+    without = LATENCIES if of_throughput(run) else ()
     kept = [
         index
         for index, column in enumerate(columns)
-        if column is STATUS or any(row[index].value is not None for row in rows)
+        if column is STATUS or (column.key not in without and any(row[index].value is not None for row in rows))
     ]
     return Table(tuple(columns[index] for index in kept), tuple(tuple(row[index] for index in kept) for row in rows))
+
+
+def _rate_first(table: Table) -> Table:
+    order = sorted(range(len(table.columns)), key=lambda index: table.columns[index].key != "rate")
+    return Table(
+        tuple(table.columns[index] for index in order),
+        tuple(tuple(row[index] for index in order) for row in table.rows),
+    )
 
 
 def cells(row: Row, run: Run) -> tuple[Cell, ...]:

@@ -7,6 +7,7 @@ from edgecnn.bench.record import Row, Run
 from edgecnn.report.columns import FEW
 from edgecnn.report.difference import Difference
 from edgecnn.report.reading import manifest_of
+from edgecnn.report.speed import of_throughput
 
 
 class Note(NamedTuple):
@@ -49,16 +50,16 @@ def of_run(run: Run) -> list[Note]:
         "all rows": [row.name for row in run.rows],
         "all timed rows": [row.name for row in run.rows if row.times is not None],
     }
-    return grouped({row.name: _of_row(row) for row in run.rows}, crowds)
+    return grouped({row.name: _of_row(row, run) for row in run.rows}, crowds)
 
 
-def _of_row(row: Row) -> list[str]:
+def _of_row(row: Row, run: Run) -> list[str]:
     manifest = manifest_of(row)
     found = [] if row.status == "ok" else [row.status]
     if manifest is not None:
         found += [f"{manifest.status}: {reason}" for reason in manifest.evidence.reasons]
     found += row.unmeasured
-    if row.times is not None and row.times.p99_ms is None:
+    if row.times is not None and row.times.p99_ms is None and not of_throughput(run):
         why = row.absences.get("p99_ms", f"{row.times.n} calls")  # older runs do not say why
         found.append(f"p99: {FEW}, {why}")
     if row.energy is not None and row.energy.absence:

@@ -1,3 +1,4 @@
+import msgspec
 import pytest
 
 from edgecnn.bench.record import Energy, Row, Run
@@ -14,7 +15,8 @@ from edgecnn.report.columns import (
     ms,
     status_word,
 )
-from tests.made_up import ALONE, made_up_run, manifest, row, times
+from edgecnn.report.notes import of_run
+from tests.made_up import ALONE, SETTINGS, made_up_run, manifest, row, times
 
 
 def named(of: Row, run: Run) -> dict[str, Cell]:
@@ -114,6 +116,16 @@ def test_a_status_is_one_word_for_everybody(
 def test_p50_and_ratio_stand_first() -> None:
     keys = [column.key for column in main_table(made_up_run()).columns]
     assert keys[:3] == ["p50", "ratio", "status"]
+
+
+def test_throughput_has_a_rate_and_no_latencies() -> None:
+    run = made_up_run(settings=msgspec.structs.replace(SETTINGS, mode="throughput"))
+    table = main_table(run)
+    assert [column.key for column in table.columns][:3] == ["rate", "ratio", "status"]
+    assert table.rows[0][0] == Cell("95.70", run.rows[0].images_per_s)
+    keys = {column.key for column in (*table.columns, *more_table(run).columns)}
+    assert keys.isdisjoint({"p50", "p90", "p99", "mean", "min", "max"})
+    assert not any("p99" in words for note in of_run(run) for words in note.words)
 
 
 def test_a_column_without_a_value_is_left_out() -> None:
