@@ -11,8 +11,9 @@ from msgspec.structs import replace
 
 from edgecnn.artifact import REJECTED, VERIFIED
 from edgecnn.bench.bench import DURATION_S, BenchRequest, bench, check
-from edgecnn.bench.latency import Race, differs
+from edgecnn.bench.latency import Race
 from edgecnn.bench.record import Row, Run
+from edgecnn.bench.steady import UNSTABLE
 from edgecnn.errors import BuildError, EdgecnnError, StorageError, UnavailableError, UsageError
 from edgecnn.models.registry import find_model
 from edgecnn.names import PRECISIONS
@@ -98,8 +99,8 @@ def verdict(rows: Sequence[Row]) -> str:
         return "ship none of these here: none that ran passed its gate"
     names = passed or timed
     race = Race({row.name: row.times.rounds_ms for row in names if row.times is not None})
-    fastest = race.by_median([row.name for row in names])[0]
-    equals = [row for row in names if row.name == fastest or not differs(race.ratio(row.name, fastest))]
+    leaders = race.leaders([row.name for row in names])
+    equals = [row for row in names if row.name in leaders]
     chosen = max(equals, key=_sqnr_db)
     text = f"ship {chosen.name} here: {_margin(race, chosen.name, [row.name for row in equals])}"
     others = [row.name for row in equals if row is not chosen]
@@ -107,7 +108,7 @@ def verdict(rows: Sequence[Row]) -> str:
         text += f"; no difference beyond noise from {', '.join(others)}, which is less like the eager model"
     if not passed:
         text += f"; its gate said {_status(chosen)}, none was verified"
-    return text + ("; the run was unstable, so measure again when the machine is quiet" if chosen.unstable else "")
+    return text + (UNSTABLE if chosen.unstable else "")
 
 
 def _margin(race: Race, chosen: str, equals: Sequence[str]) -> str:

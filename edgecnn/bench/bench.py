@@ -15,7 +15,7 @@ from edgecnn.bench.layers import layer_times
 from edgecnn.bench.machine import facts, snapshot
 from edgecnn.bench.opening import Opening, measure_opening
 from edgecnn.bench.peak import measure_peak, roofline
-from edgecnn.bench.record import IMAGES, SCHEMA, Energy, LayerTime, Row, Run, Settings, now
+from edgecnn.bench.record import IMAGES, LATENCY, SCHEMA, THROUGHPUT, Energy, LayerTime, Row, Run, Settings, now
 from edgecnn.bench.steady import unsteady_machine, unsteady_times
 from edgecnn.bench.throughput import TURNS, flood_in_turns
 from edgecnn.data.preprocess import Float
@@ -25,7 +25,6 @@ from edgecnn.progress import Progress
 from edgecnn.targets.base import Session, Tuning
 from edgecnn.targets.registry import find_target
 
-LATENCY, THROUGHPUT = "latency", "throughput"
 MODES = (LATENCY, THROUGHPUT)
 DURATION_S = 3.0
 LONGEST_S, MOST_THREADS, LARGEST_BATCH = 3600.0, 1024, 1024
@@ -122,10 +121,10 @@ def bench(request: BenchRequest, progress: Progress | None = None) -> Run:
             "roofline": roofline(executed[name], round(per_s * macs), 1.0, peaks[candidate.package]),
             "unstable": (*unsteady_times(times.rounds_ms, name not in result.unsettled), *meanwhile),
         }
-        opening, profiled = _opening(openings[name]), layers.get(name, ((), {}))
-        measured |= opening[0] | {"layers": profiled[0]}
-        measured["absences"] = without_p99(times) | opening[1] | profiled[1]
-        rows.append(_row(candidate, "ok", measured))
+        opening, unopened = _opening(openings[name])
+        kernels, unprofiled = layers.get(name, ((), {}))
+        absences = without_p99(times) | unopened | unprofiled
+        rows.append(_row(candidate, "ok", measured | opening | {"layers": kernels, "absences": absences}))
     return Run(
         SCHEMA,
         "bench",

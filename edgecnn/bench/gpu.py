@@ -45,7 +45,7 @@ def gpus() -> list[dict[str, Any]]:
 
 def gpu_watts() -> float | None:
     """What all GPUs together draw now; None where ``nvidia-smi`` does not say."""
-    cells = _said("nvidia-smi", "--query-gpu=power.draw", "--format=csv,noheader,nounits").split()
+    cells = (cell for row in _rows("power.draw") for cell in row)
     watts = [value for value in map(_number, cells) if isinstance(value, float)]
     return sum(watts) if watts else None
 

@@ -81,6 +81,11 @@ class Race:
         """These candidates, the fastest first."""
         return sorted(names, key=lambda name: float(np.median(self.rounds_ms[name])))
 
+    def leaders(self, names: Sequence[str]) -> list[str]:
+        """The fastest of these candidates, and behind it those that do not differ from it beyond noise."""
+        fastest, *others = self.by_median(names)
+        return [fastest, *(name for name in others if not differs(self.ratio(name, fastest)))]
+
     def times(self, name: str) -> Times:
         """For the record. Nothing is cut off; there is no p99 of fewer than ``FEWEST_FOR_P99`` calls."""
         ms = np.array(self.rounds_ms[name])

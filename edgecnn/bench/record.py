@@ -22,6 +22,7 @@ FIGURES = {
     "layers": "time by layer",
 }
 
+LATENCY, THROUGHPUT = "latency", "throughput"  # modes
 IMAGES = "golden pairs of each artifact"  # that ``bench`` times
 
 

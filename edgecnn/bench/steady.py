@@ -10,6 +10,7 @@ SPREAD = 0.15  # of the middle half, against the median
 DRIFT = 0.10  # between the medians of both halves of a run
 OTHERS = 0.10  # of all processor time, spent by other processes or taken by other guests of the host
 CLOCK = 0.05  # change of the mean clock
+UNSTABLE = "; the run was unstable, so measure again when the machine is quiet"  # of a sentence that ranks rows
 
 
 def unsteady_times(ms: Sequence[float], settled: bool) -> list[str]:

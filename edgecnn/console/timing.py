@@ -9,6 +9,7 @@ from edgecnn.bench.machine import one_line
 from edgecnn.bench.modules import Line, Part, layer_table
 from edgecnn.bench.record import Row, Run
 from edgecnn.console.screen import out, shown, table_of
+from edgecnn.report.columns import FEW
 
 MOST_KINDS = 3  # of a line's kernels that are named
 
@@ -70,7 +71,7 @@ def _cells(row: Row, run: Run) -> list[str]:
         str(times.n),
         f"{times.p50_ms:.3f}",
         f"{times.p90_ms:.3f}",
-        "few n" if times.p99_ms is None else f"{times.p99_ms:.3f}",
+        FEW if times.p99_ms is None else f"{times.p99_ms:.3f}",
         f"{times.mean_ms:.3f}",
         f"{times.min_ms:.3f}",
         f"{row.images_per_s:,.1f}",

@@ -78,7 +78,7 @@ def drawn_precisions(run: Run) -> list[str]:
     """Whose colours the run's charts have, for their legend; ``other`` stands for those without one of their own."""
     drawn = {main_precision(row) for row in run.rows if row.times is not None}
     for row in run.rows:
-        drawn |= {layer.precision for layer in sorted(row.layers, key=lambda layer: -layer.ms)[:LAYERS]}
+        drawn |= {part.precisions[0] for line in layer_table([row], LAYERS).modules for part in line.parts if part}
     others = ["other"] if drawn.difference(PRECISIONS) else []
     return [precision for precision in PRECISIONS if precision in drawn] + others
 
@@ -311,7 +311,7 @@ def layer_bars(row: Row) -> tuple[str, str]:
                 "encoding": {
                     "x": x,
                     "y": y,
-                    "color": {"field": "fill", "type": "nominal", "scale": None},
+                    "color": FILL,
                     "description": {"field": "says"},
                 },
             },

@@ -8,7 +8,8 @@ from edgecnn.report.reading import manifest_of
 from edgecnn.report.speed import of_throughput
 
 DASH = "–"
-FEW = "few n"  # as the console says of a p99
+FEW = "few n"  # of a p99 that is not there
+LATENCIES = ("p50", "p90", "p99", "mean", "min", "max")  # columns that a run of throughput has none of
 
 
 class Column(NamedTuple):
@@ -72,9 +73,6 @@ MORE = (
     Column("gops", "Arithmetic", "Gop/s", "Twice the multiply-accumulates per second, at the median"),
     Column("peak", "Of peak", "%", "Of what this machine reached with the same runtime, in the row's main precision"),
 )
-
-
-LATENCIES = ("p50", "p90", "p99", "mean", "min", "max")  # which a run of throughput has none of
 
 
 def main_table(run: Run) -> Table:

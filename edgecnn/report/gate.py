@@ -95,8 +95,9 @@ def _judge(change: Change, gates: Gates) -> Judged:
         verdicts.append(verdict)
         rejected |= beyond
         if verdict is not Verdict.PASS:
-            doubt = "" if verdict is Verdict.FAIL else "inconclusive: " if steady else "inconclusive, an unstable run: "
-            reasons.append(f"{doubt}{_reason(what, unit, measured, gate)}")
+            low, high = measured.ci95
+            text = f"{what} {measured.value:+.2f} {unit}, 95 % [{low:+.2f}, {high:+.2f}], gate {gate:g}"
+            reasons.append(_doubt(verdict, steady) + text)
     return Judged(change, _worst(verdicts), rejected, tuple(reasons))
 
 
@@ -113,6 +114,8 @@ def _against(measured: Measured, gate: float, steady: bool) -> tuple[Verdict, bo
     return verdict, verdict is Verdict.FAIL or measured.value > gate
 
 
-def _reason(what: str, unit: str, measured: Measured, gate: float) -> str:
-    low, high = measured.ci95
-    return f"{what} {measured.value:+.2f} {unit}, 95 % [{low:+.2f}, {high:+.2f}], gate {gate:g}"
+def _doubt(verdict: Verdict, steady: bool) -> str:
+    """What a reason begins with."""
+    if verdict is Verdict.FAIL:
+        return ""
+    return "inconclusive: " if steady else "inconclusive, an unstable run: "

@@ -2,12 +2,11 @@
 
 from collections.abc import Sequence
 
-from edgecnn.bench.latency import Race, differs
+from edgecnn.bench.latency import Race
 from edgecnn.bench.record import Row, Run
+from edgecnn.bench.steady import UNSTABLE
 from edgecnn.report.columns import ms
 from edgecnn.report.speed import median_of, of_throughput, timed_alone, timed_in_turns, unit
-
-UNSTABLE = "; the run was unstable, so measure again when the machine is quiet"
 
 
 def headline(run: Run) -> str:
@@ -40,8 +39,7 @@ def _leaders(rows: Sequence[Row]) -> list[Row]:
     """The fastest, and behind it those that do not differ from it beyond noise."""
     race = Race({row.name: row.times.rounds_ms for row in rows if row.times is not None})
     named = {row.name: row for row in rows}
-    fastest, *others = race.by_median([row.name for row in rows])
-    return [named[fastest], *(named[name] for name in others if not differs(race.ratio(name, fastest)))]
+    return [named[name] for name in race.leaders(list(named))]
 
 
 def _figures(rows: Sequence[Row], run: Run) -> str:

@@ -113,13 +113,13 @@ def _run(index: int, name: str, run: Run) -> dict[str, Any]:
         "main": main_table(run),
         "more": more_table(run),
         "notes": of_run(run),
-        "rows": [_row(f"run{index}-row{number}", row, run) for number, row in enumerate(run.rows, 1)],
+        "rows": [_row(f"run{index}-row{number}", row) for number, row in enumerate(run.rows, 1)],
         "layers": layer_table(run.rows),
         "json": _json(run),
     }
 
 
-def _row(identity: str, row: Row, run: Run) -> dict[str, Any]:
+def _row(identity: str, row: Row) -> dict[str, Any]:
     bars, words = layer_bars(row)
     return {
         "id": identity,

@@ -6,10 +6,8 @@ A run of throughput has no latencies: its times are averages over all calls of a
 from collections.abc import Sequence
 from typing import NamedTuple
 
-from edgecnn.bench.record import Row, Run, Times
+from edgecnn.bench.record import THROUGHPUT, Row, Run, Times
 from edgecnn.bench.resample import median_interval
-
-THROUGHPUT = "throughput"
 
 
 class Speed(NamedTuple):

@@ -4,8 +4,9 @@ import msgspec
 import pytest
 
 from edgecnn.bench.record import Row, Run
+from edgecnn.bench.steady import UNSTABLE
 from edgecnn.report.columns import ms
-from edgecnn.report.headline import UNSTABLE, headline
+from edgecnn.report.headline import headline
 from edgecnn.report.markdown import markdown
 from edgecnn.report.page import render
 from tests.made_up import ALONE, SETTINGS, made_up_run, row, times, times_of
