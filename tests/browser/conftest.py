@@ -8,6 +8,11 @@ from typing import Any
 import pytest
 from selenium.webdriver import Chrome, ChromeOptions
 from selenium.webdriver.chrome.service import Service
+from selenium.webdriver.common.by import By
+from selenium.webdriver.remote.webelement import WebElement
+
+from edgecnn.report.page import render
+from tests.made_up import made_up_run
 
 BROWSER, DRIVER = "/usr/bin/chromium", "/usr/bin/chromedriver"
 FLAGS = (
@@ -21,6 +26,7 @@ FLAGS = (
     "--disable-quic",
 )
 DESKTOP, PHONE = (1280, 900), (360, 740)
+Save = Callable[[str], Path]
 
 
 class Viewer:
@@ -80,7 +86,7 @@ def viewer(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Viewer]:
 
 
 @pytest.fixture(scope="session")
-def saved(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], Path]:
+def saved(tmp_path_factory: pytest.TempPathFactory) -> Save:
     """``saved(html)``: the file of a page."""
     folder = tmp_path_factory.mktemp("pages")
 
@@ -90,3 +96,34 @@ def saved(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], Path]:
         return path
 
     return save
+
+
+@pytest.fixture(scope="session")
+def page(saved: Save) -> Path:
+    return saved(render([("run.json", made_up_run())]))
+
+
+@pytest.fixture(scope="session")
+def two(saved: Save) -> Path:
+    new = made_up_run({"small-openvino-int8": 1.5}, seed=1, rows={"small-onnx-fp32": None})
+    return saved(render([("old.json", made_up_run()), ("new.json", new)]))
+
+
+def rows(viewer: Viewer) -> list[WebElement]:
+    return viewer.driver.find_elements(By.CSS_SELECTOR, "table.rows tbody tr")
+
+
+def names(viewer: Viewer) -> list[str]:
+    return [
+        found.text.split("\n")[-1] for found in viewer.driver.find_elements(By.CSS_SELECTOR, ".rows tbody th button")
+    ]
+
+
+def details(viewer: Viewer) -> list[str]:
+    """Headings of the details that can be seen."""
+    return [found.text for found in viewer.driver.find_elements(By.CSS_SELECTOR, ".detail h2") if found.is_displayed()]
+
+
+def head(viewer: Viewer, title: str) -> WebElement:
+    heads = viewer.driver.find_elements(By.CSS_SELECTOR, ".rows thead th")
+    return next(found for found in heads if found.text.split("\n")[0].split()[0] == title)
