@@ -70,9 +70,8 @@ def observe_moments(node: onnx.NodeProto, weight: Float, batches: Sequence[Batch
         batches: at least one.
     """
     first = batches[0]()
-    patches = next(_patches(weight, *_padded(node, first)))
     # Near the mean: of an input that hardly moves, squares would leave nothing but float32's rounding.
-    shift: Float = np.asarray(patches.mean(axis=2, keepdims=True), np.float32)
+    shift: Float = np.asarray(first.mean(axis=(0, *range(2, first.ndim))), np.float32)
     parts = in_parts(lambda part: _sums(node, weight, part, shift), [lambda: first, *batches[1:]])
     rows = sum(part.rows for part in parts)
     mean: Double = sum((part.moved for part in parts[1:]), parts[0].moved) / rows
@@ -125,14 +124,15 @@ class _Sums(NamedTuple):
 
 
 def _sums(node: onnx.NodeProto, weight: Float, batches: Sequence[Batch], shift: Float) -> _Sums:
-    groups, columns, _ = shift.shape
+    columns = weight[0].size
+    groups = len(shift) // weight.shape[1]
     means, rows = [], 0
     moved_sum, squares = np.zeros((groups, columns)), np.zeros((groups, columns, columns))
     for batch in batches:
         padded, stride = _padded(node, batch())
         means.append(_patch_means(weight, padded, stride))
-        for patches in _patches(weight, padded, stride):
-            moved: Float = patches - shift
+        # Padding moves with all the rest, so that what varies stays the same.
+        for moved in _patches(weight, padded - shift[:, None, None], stride):
             squares += moved @ moved.swapaxes(1, 2)
             moved_sum += moved.mean(axis=2) * moved.shape[2]
             rows += moved.shape[2]
@@ -141,13 +141,20 @@ def _sums(node: onnx.NodeProto, weight: Float, batches: Sequence[Batch], shift: 
 
 def _patch_means(weight: Float, padded: Float, stride: tuple[int, int]) -> Double:
     """Of each place in a window, over its positions: (n, groups, columns)."""
-    height, width = weight.shape[2:] or (1, 1)
-    # Rows first: what is left of them is small, so that a place costs little more than a row of places.
-    across = sliding_window_view(padded, width, axis=3)[:, :, :, :: stride[1]]
-    rows = [across[..., place].mean(axis=3) for place in range(width)]
-    down = sliding_window_view(np.stack(rows, axis=-1), height, axis=2)[:, :, :: stride[0]]
-    means: Double = down.mean(axis=2, dtype=np.float64).swapaxes(2, 3)  # (n, in, kernel height, kernel width)
-    return means.reshape(len(padded), padded.shape[1] // weight.shape[1], -1)
+    images, channels, height, width = padded.shape
+    kernel_y, kernel_x = weight.shape[2:] or (1, 1)
+    across = (padded.reshape(-1, width) @ _places(width, kernel_x, stride[1])).reshape(-1, height, kernel_x)
+    means: Double = _places(height, kernel_y, stride[0]).T.astype(np.float64) @ across
+    return means.reshape(images, channels // weight.shape[1], -1)
+
+
+def _places(size: int, kernel: int, stride: int) -> Float:
+    """(size, kernel): what it multiplies becomes the mean, over positions of a window, at each place in it."""
+    count = (size - kernel) // stride + 1
+    places = np.zeros((size, kernel), np.float32)
+    for place in range(kernel):
+        places[place : place + stride * count : stride, place] = 1 / count
+    return places
 
 
 def _patches(weight: Float, padded: Float, stride: tuple[int, int]) -> Iterator[Float]:
@@ -181,23 +188,24 @@ def _round(weight: Double, scale: Double, hessian: Double, largest: int) -> Doub
     diagonal = np.einsum("gcc->gc", hessian)
     damping = DAMPING * diagonal.mean(axis=1) + np.finfo(np.float32).tiny
     order = np.argsort(-diagonal, axis=1, kind="stable")
-    rest = np.take_along_axis(weight, order[:, None], axis=2)
+    # Columns first, so that each is one run of memory.
+    rest = np.ascontiguousarray(np.take_along_axis(weight, order[:, None], axis=2).swapaxes(1, 2))
     ordered = np.take_along_axis(np.take_along_axis(hessian, order[:, :, None], axis=1), order[:, None], axis=2)
     damped = ordered + damping[:, None, None] * np.eye(columns)
-    # The upper Cholesky factor of the inverse, without the inverse: backwards, it is the lower factor's own inverse.
-    upper = _inverse(np.linalg.cholesky(damped[:, ::-1, ::-1]))[:, ::-1, ::-1]
+    # The lower Cholesky factor of the inverse, without the inverse: backwards, it is the lower factor's own inverse.
+    lower = _inverse(np.linalg.cholesky(damped[:, ::-1, ::-1]))[:, ::-1, ::-1].swapaxes(1, 2)
     codes = np.empty_like(rest)
     for start in range(0, columns, BLOCK):
         stop = min(start + BLOCK, columns)
-        errors = np.empty((*rest.shape[:2], stop - start))
+        errors = np.empty((len(rest), stop - start, rest.shape[2]))
         for column in range(start, stop):
-            codes[:, :, column] = np.clip(np.rint(rest[:, :, column] / scale), -largest, largest)
-            error = (rest[:, :, column] - codes[:, :, column] * scale) / upper[:, column, column, None]
-            rest[:, :, column:stop] -= error[:, :, None] * upper[:, column, None, column:stop]
-            errors[:, :, column - start] = error
-        rest[:, :, stop:] -= errors @ upper[:, start:stop, stop:]
-    result = np.empty_like(codes)
-    np.put_along_axis(result, order[:, None], codes, axis=2)
+            codes[:, column] = np.clip(np.rint(rest[:, column] / scale), -largest, largest)
+            error = (rest[:, column] - codes[:, column] * scale) / lower[:, column, column, None]
+            rest[:, column:stop] -= lower[:, column:stop, column, None] * error[:, None]
+            errors[:, column - start] = error
+        rest[:, stop:] -= lower[:, stop:, start:stop] @ errors
+    result = np.empty_like(weight)
+    np.put_along_axis(result, order[:, None], codes.swapaxes(1, 2), axis=2)
     return result
 
 
