@@ -5,7 +5,8 @@ prints.
 """
 
 import tempfile
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import ExitStack, contextmanager
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -14,6 +15,7 @@ import numpy as np
 
 from edgecnn.artifact import MANIFEST, NOT_GATED, REJECTED, Artifact, load_artifact, mark, publish, reserve, write_whole
 from edgecnn.bench.tables import CHOOSING_S, TELLING_S, table_timer
+from edgecnn.data.ahead import decoded_ahead
 from edgecnn.data.images import read_picture
 from edgecnn.data.preprocess import preprocess
 from edgecnn.data.sets import ImageSet, load_set
@@ -116,7 +118,7 @@ def export(request: ExportRequest, progress: Progress | None = None, network: "N
     """
     progress = progress or Progress()
     planned = plan(request)
-    with reserve(planned.out, planned.force):
+    with reserve(planned.out, planned.force), ExitStack() as images:
         # Imported here, because they bring torch and ONNX, which listing and verifying do without.
         from edgecnn.graph.graph import with_batch
         from edgecnn.graph.macs import activation_sizes, facts, layer_macs
@@ -130,7 +132,7 @@ def export(request: ExportRequest, progress: Progress | None = None, network: "N
         how, labels, interface = planned.data.preprocess, network.labels, network.interface(planned.batch)
         made = _made(planned, network, progress)
         with progress.stage("export to ONNX"):
-            calibration, judging = _images(planned, labels, made)
+            calibration, judging = images.enter_context(_images(planned, labels, made))
             if calibration is not None:
                 check_contrast(network.model, calibration, how)
             graph = network.graph
@@ -262,21 +264,27 @@ def _made(planned: Plan, network: "Network", progress: Progress) -> ImageSet | N
         return network.synthetic_images(progress.advance)
 
 
-def _images(planned: Plan, labels: list[str], made: ImageSet | None = None) -> tuple[ImageSet | None, ImageSet]:
+@contextmanager
+def _images(
+    planned: Plan, labels: list[str], made: ImageSet | None = None
+) -> Iterator[tuple[ImageSet | None, ImageSet]]:
     """What calibrates, if anything, and what judges: the labelled evaluation set, else images kept apart.
 
     Args:
         made: synthetic images, instead of those that the plan names.
     """
-    evaluation = planned.data.evaluation
+    evaluation, how = planned.data.evaluation, planned.data.preprocess
     if planned.calibration is None:
         judging = load_set(evaluation or planned.data.calibration, labels)
-        return None, judging if evaluation else spread(judging, FLOAT_CHECK)
-    calibration, kept_apart = keep_apart(load_set(planned.calibration, labels) if made is None else made)
-    if evaluation is None:
-        return calibration, kept_apart
-    kept_apart.check(planned.data.preprocess)  # nothing else reads them, and none of the user's images is skipped
-    return calibration, load_set(evaluation, labels)
+        yield None, judging if evaluation else spread(judging, FLOAT_CHECK)
+        return
+    with decoded_ahead(load_set(planned.calibration, labels) if made is None else made, how) as given:
+        calibration, kept_apart = keep_apart(given)
+        if evaluation is None:
+            yield calibration, kept_apart
+        else:
+            kept_apart.check(how)  # nothing else reads them, and none of the user's images is skipped
+            yield calibration, load_set(evaluation, labels)
 
 
 def _climbed(

@@ -2,14 +2,16 @@
 
 import tempfile
 from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from edgecnn.bench.latency import race
+from edgecnn.bench.latency import Run, race
 from edgecnn.data.preprocess import Float
-from edgecnn.targets.base import Interface, Target
+from edgecnn.targets.base import Interface, Session, Target
 
 if TYPE_CHECKING:
     from edgecnn.graph.graph import Graph
@@ -19,7 +21,8 @@ if TYPE_CHECKING:
     Finish = Callable[[Graph, QuantizerTable], Graph]
 
 # Of counted rounds, for each network: where layers are chosen by their times, and where a row merely tells them.
-CHOOSING_S, TELLING_S = 1.0, 0.25
+CHOOSING_S, TELLING_S = 1.0, 0.1
+BUILT_AT_ONCE = 2  # runtimes build on one core, and hold a network twice meanwhile
 
 
 def table_timer(
@@ -39,13 +42,16 @@ def table_timer(
         from edgecnn.graph.graph import with_batch
         from edgecnn.quant.rungs import Slowdown
 
-        with ExitStack() as stack:
-            runs = []
-            for position, table in enumerate(tables):
+        with ExitStack() as stack, ThreadPoolExecutor(BUILT_AT_ONCE) as threads:
+
+            def opened(table: "QuantizerTable") -> Session:
                 folder = Path(stack.enter_context(tempfile.TemporaryDirectory()))
-                session = target.open_built(target.build(with_batch(finish(graph, table), batch)), folder, fixed)
+                return target.open_built(target.build(with_batch(finish(graph, table), batch)), folder, fixed)
+
+            runs: list[tuple[str, Run]] = []
+            for position, session in enumerate(threads.map(opened, tables)):
                 session.run(images)  # checks them; what is timed afterwards is the runtime alone
-                runs.append((str(position), lambda session=session: session.run_again(images)))
+                runs.append((str(position), partial(session.run_again, images)))
             timed = race(runs, budget_s=budget_s * len(runs))
         found = [timed.gain("0", name) for name, _ in runs[1:]]
         return [Slowdown(gain.ratio, gain.ratio_ci95) for gain in found]

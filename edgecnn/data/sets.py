@@ -6,6 +6,7 @@ A set is a list of pictures read one at a time, with a label each or none at all
 import csv
 import hashlib
 from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import Future
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -13,7 +14,7 @@ import numpy as np
 
 from edgecnn.data import fashion_mnist
 from edgecnn.data.images import SUFFIXES, read_picture
-from edgecnn.data.preprocess import Float, Picture, preprocess
+from edgecnn.data.preprocess import Float, Picture, crop, normalise
 from edgecnn.errors import InputError, IntegrityError, unknown_name
 from edgecnn.recipe import Preprocess, shipped
 
@@ -22,12 +23,23 @@ FASHION_MNIST_TEST = "fashion-mnist-test"
 
 @dataclass(frozen=True)
 class Sample:
-    """One picture: ``name`` for messages, ``digest`` of its bytes, ``label`` an index or None."""
+    """One picture: ``name`` for messages, ``digest`` of its bytes, ``label`` an index or None.
+
+    Args:
+        ahead: the picture as one preprocessing crops it, where it is being made before it is asked for.
+    """
 
     name: str
     label: int | None
     digest: str
     read: Callable[[], Picture]
+    ahead: tuple[Preprocess, Future[Picture]] | None = None
+
+    def crop(self, how: Preprocess) -> Picture:
+        """The picture as a network sees it: (height, width, 3) uint8."""
+        if self.ahead is not None and self.ahead[0] == how:
+            return self.ahead[1].result()
+        return crop(self.read(), how)
 
 
 @dataclass(frozen=True)
@@ -93,7 +105,7 @@ class ImageSet:
             self._image(sample, how)
 
     def _image(self, sample: Sample, how: Preprocess) -> Float:
-        image = preprocess(sample.read(), how)
+        image = normalise(sample.crop(how), how)
         if self.calibrates and (image == image[:, :1, :1]).all():
             raise InputError(
                 f"{sample.name}: shows one colour only, and says nothing of a network's ranges; take it out of"
