@@ -2,7 +2,7 @@
 
 import dataclasses
 import tempfile
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,12 +14,12 @@ from edgecnn.bench.bench import DURATION_S, BenchRequest, bench, check
 from edgecnn.bench.latency import Race
 from edgecnn.bench.record import Row, Run
 from edgecnn.bench.steady import UNSTABLE
-from edgecnn.errors import BuildError, EdgecnnError, StorageError, UnavailableError, UsageError
+from edgecnn.errors import EdgecnnError, StorageError, UnavailableError, UsageError
+from edgecnn.export_process import export_apart
 from edgecnn.models.registry import find_model
 from edgecnn.names import PRECISIONS
-from edgecnn.pipeline import GateError, export
 from edgecnn.progress import Progress
-from edgecnn.request import ExportRequest, Plan, plan
+from edgecnn.request import ExportRequest, plan
 from edgecnn.targets.registry import TARGETS
 
 
@@ -67,16 +67,18 @@ def benchmark(request: BenchmarkRequest, progress: Progress | None = None) -> Ru
             for target in targets
             for precision in PRECISIONS
         }
-        plans: dict[str, Plan] = {}
         errors: dict[str, EdgecnnError] = {}
         for name, each in wanted.items():
             try:
-                plans[name] = plan(each)  # what is wrong with the last one is said before the first is built
+                plan(each)  # what is wrong with the last one is said before the first is built
             except UnavailableError as error:
                 errors[name] = error
-        if plans:
-            with progress.stage("export", len(plans)):
-                errors |= _export({name: wanted[name] for name in plans}, next(iter(plans.values())), progress)
+        possible = {name: each for name, each in wanted.items() if name not in errors}
+        with progress.stage("export", len(possible)):
+            for name, failed in export_apart(possible):
+                if failed is not None:
+                    errors[name] = failed
+                progress.advance()
         built = tuple(folder / name for name in wanted if name not in errors)
         if not built:
             raise next(iter(errors.values()))
@@ -154,36 +156,6 @@ def _export_request(request: BenchmarkRequest, target: str, precision: str, fold
         effort=request.effort if int8 else None,
         out=folder / f"{target}-{precision}",
     )
-
-
-def _export(wanted: Mapping[str, ExportRequest], planned: Plan, progress: Progress) -> dict[str, EdgecnnError]:
-    """Builds from one network, which is loaded and traced once, and gone again before anything is timed.
-
-    Args:
-        wanted: by name, all of one model, weights and size.
-        planned: any of them.
-
-    Returns:
-        Why some could not be built, by name.
-
-    Raises:
-        EdgecnnError: the network cannot be loaded, and none of them be built.
-    """
-    from edgecnn.network import Network  # brings torch and ONNX, which a plan has seen to be there
-
-    network = Network(planned)
-    errors: dict[str, EdgecnnError] = {}
-    for name, request in wanted.items():
-        try:
-            export(request, network=network)
-        except GateError:
-            pass  # it is there, marked rejected, and its times are worth knowing
-        except EdgecnnError as error:
-            errors[name] = error
-        except MemoryError:  # the next one may need less
-            errors[name] = BuildError("there is not enough memory")
-        progress.advance()
-    return errors
 
 
 def _failed(name: str, request: ExportRequest, error: EdgecnnError) -> Row:

@@ -1,6 +1,5 @@
 """The process around the app: every refusal is one line and its exit code, and an interrupt is an end like others."""
 
-import gc
 import os
 import signal
 import sys
@@ -11,18 +10,15 @@ import typer
 
 from edgecnn.cli.app import app
 from edgecnn.errors import INTERRUPTED, EdgecnnError, StorageError, printable
-
-# Allocations between two searches for garbage, as mypy has it: Python's own 700 walked PyTorch's million objects again
-# and again, for 1.0 s of an INT8 export; now 0.35 s, in the same memory.
-GARBAGE = (50_000, 20, 100)
+from edgecnn.garbage import search_no_more, search_seldom
 
 
 def main() -> None:
     """The ``edgecnn`` command: runs the app, and turns every refusal into one line and its exit code."""
     signal.signal(signal.SIGINT, _interrupt)
-    gc.set_threshold(*GARBAGE)
+    search_seldom()
     code = run(sys.argv[1:])
-    gc.freeze()  # or Python walks them once more before it ends, for another second
+    search_no_more()
     if code == INTERRUPTED:
         # An interrupt that was handled in a call from C++ would still make Python end as if by a signal, or again stop
         # half way through its own end.

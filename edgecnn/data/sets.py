@@ -3,10 +3,11 @@
 A set is a list of pictures read one at a time, with a label each or none at all, and a hash over all of their bytes.
 """
 
+import contextlib
 import csv
 import hashlib
 from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import Future
+from concurrent.futures import CancelledError, Future
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -38,7 +39,8 @@ class Sample:
     def crop(self, how: Preprocess) -> Picture:
         """The picture as a network sees it: (height, width, 3) uint8."""
         if self.ahead is not None and self.ahead[0] == how:
-            return self.ahead[1].result()
+            with contextlib.suppress(CancelledError):  # whoever decoded ahead has ended
+                return self.ahead[1].result()
         return crop(self.read(), how)
 
 

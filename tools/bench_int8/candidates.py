@@ -79,7 +79,8 @@ def prepare(model: str, weights: str, side: int | None, calibration_images: int 
     if planned.source == "random":
         _with_biases(loaded.model)
     labels = class_names(planned.data, loaded.num_classes)
-    calibration, _ = _images(planned, labels)
+    with _images(planned, labels) as (calibration, _):
+        pass  # what is not decoded by now is when it is asked for
     if calibration is None:
         raise AssertionError("INT8 always has calibration images")
     if calibration_images is not None:

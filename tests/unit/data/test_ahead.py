@@ -88,3 +88,4 @@ def test_leaving_ends_the_work(photographs: ImageSet) -> None:
     go_on.set()
     assert images.samples[-1].ahead is not None
     assert images.samples[-1].ahead[1].cancelled()
+    assert not images.samples[-1].crop(HOW).any()  # read now

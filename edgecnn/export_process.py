@@ -1,0 +1,129 @@
+"""Exports of one network in a process of their own, so that a runtime which crashes costs one of them and no more.
+
+Whatever was loaded to export is gone with the process, before anything is timed in another.
+"""
+
+import json
+import os
+import pickle
+import signal
+import subprocess
+import sys
+import threading
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from typing import IO
+
+from edgecnn import errors
+from edgecnn.errors import INTERRUPTED, BuildError, EdgecnnError
+from edgecnn.garbage import search_no_more, search_seldom
+from edgecnn.pipeline import GateError, export
+from edgecnn.request import ExportRequest, plan
+
+GRACE_S = 20.0  # for an interrupted export to clear up after itself
+
+
+def export_apart(wanted: Mapping[str, ExportRequest]) -> Iterator[tuple[str, EdgecnnError | None]]:
+    """Exports in their order, and says of each by its name why there is none, as soon as that is known.
+
+    Args:
+        wanted: all of one model, weights and size.
+
+    Raises:
+        EdgecnnError: the network cannot be loaded, and none of them be built.
+    """
+    rest = dict(wanted)
+    while rest:
+        with _process(rest) as process:
+            for line in _lines(process):
+                answer = json.loads(line)
+                error = answer["kind"] and getattr(errors, answer["kind"])(answer["error"])
+                if answer["name"] is None:
+                    raise error
+                del rest[answer["name"]]
+                yield answer["name"], error
+            code = process.wait()
+        if rest:
+            name = next(iter(rest))
+            del rest[name]
+            how = f"was killed by signal {-code}; out of memory?" if code < 0 else f"ended with {code}"
+            yield name, BuildError(f"its own process {how}")
+
+
+def exported(wanted: Mapping[str, ExportRequest]) -> Iterator[tuple[str, EdgecnnError | None]]:
+    """The same, here: the network is loaded and traced once."""
+    from edgecnn.network import Network  # brings torch and ONNX, which a plan has seen to be there
+
+    network = Network(plan(next(iter(wanted.values()))))
+    for name, request in wanted.items():
+        found: EdgecnnError | None = None
+        try:
+            export(request, network=network)
+        except GateError:
+            pass  # it is there, marked rejected, and its times are worth knowing
+        except EdgecnnError as error:
+            found = error
+        except MemoryError:  # the next one may need less
+            found = BuildError("there is not enough memory")
+        yield name, found
+
+
+@contextmanager
+def _process(wanted: Mapping[str, ExportRequest]) -> Iterator[subprocess.Popen[bytes]]:
+    """One that exports; on leaving early it is interrupted, and has time to leave nothing half-written."""
+    line = [sys.executable, "-m", "edgecnn.export_process"]
+    with subprocess.Popen(line, stdin=subprocess.PIPE, stdout=subprocess.PIPE) as process:  # noqa: S603  # this program
+        try:
+            if process.stdin is not None:
+                process.stdin.write(pickle.dumps(dict(wanted)))
+                process.stdin.close()
+            yield process
+        finally:
+            if process.poll() is None:
+                process.send_signal(signal.SIGINT)
+                try:
+                    process.wait(GRACE_S)
+                except subprocess.TimeoutExpired:
+                    process.kill()
+
+
+def _lines(process: subprocess.Popen[bytes]) -> IO[bytes]:
+    assert process.stdout is not None  # noqa: S101 - it was asked for
+    return process.stdout
+
+
+_interrupted = threading.Event()  # libraries swallow an interrupt while they are imported, and then fail otherwise
+
+
+def _interrupt_once(number: int, frame: object) -> None:
+    """A terminal interrupts both processes, and the other one this one again, whose clearing up shall end."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    _interrupted.set()
+    raise KeyboardInterrupt
+
+
+def _main() -> None:
+    signal.signal(signal.SIGINT, _interrupt_once)
+    search_seldom()
+    # Libraries that print shall not speak where answers are read.
+    with os.fdopen(os.dup(sys.stdout.fileno()), "w", encoding="utf-8") as answers:
+        os.dup2(sys.stderr.fileno(), sys.stdout.fileno())
+
+        def answer(name: str | None, error: EdgecnnError | None) -> None:
+            kind = None if error is None else type(error).__name__
+            print(json.dumps({"name": name, "kind": kind, "error": str(error)}), file=answers, flush=True)
+
+        try:
+            for name, error in exported(pickle.loads(sys.stdin.buffer.read())):  # noqa: S301 - from this very program
+                answer(name, error)
+        except EdgecnnError as error:
+            answer(None, error)
+        except (KeyboardInterrupt, Exception):
+            if not _interrupted.is_set():
+                raise
+            sys.exit(INTERRUPTED)
+    search_no_more()
+
+
+if __name__ == "__main__":
+    _main()
