@@ -70,8 +70,10 @@ def observe_moments(node: onnx.NodeProto, weight: Float, batches: Sequence[Batch
         batches: at least one.
     """
     first = batches[0]()
-    # Near the mean: of an input that hardly moves, squares would leave nothing but float32's rounding.
-    shift: Float = np.asarray(first.mean(axis=(0, *range(2, first.ndim))), np.float32)
+    patches = next(_patches(weight, *_padded(node, first)))
+    # Near the mean: of an input that hardly moves, squares would leave nothing but float32's rounding. Each place in a
+    # window has its own: some see nothing but padding.
+    shift: Float = np.asarray(patches.mean(axis=2, keepdims=True), np.float32)
     parts = in_parts(lambda part: _sums(node, weight, part, shift), [lambda: first, *batches[1:]])
     rows = sum(part.rows for part in parts)
     mean: Double = sum((part.moved for part in parts[1:]), parts[0].moved) / rows
@@ -124,15 +126,14 @@ class _Sums(NamedTuple):
 
 
 def _sums(node: onnx.NodeProto, weight: Float, batches: Sequence[Batch], shift: Float) -> _Sums:
-    columns = weight[0].size
-    groups = len(shift) // weight.shape[1]
+    groups, columns, _ = shift.shape
     means, rows = [], 0
     moved_sum, squares = np.zeros((groups, columns)), np.zeros((groups, columns, columns))
     for batch in batches:
         padded, stride = _padded(node, batch())
         means.append(_patch_means(weight, padded, stride))
-        # Padding moves with all the rest, so that what varies stays the same.
-        for moved in _patches(weight, padded - shift[:, None, None], stride):
+        for patches in _patches(weight, padded, stride):
+            moved: Float = patches - shift
             squares += moved @ moved.swapaxes(1, 2)
             moved_sum += moved.mean(axis=2) * moved.shape[2]
             rows += moved.shape[2]
