@@ -74,6 +74,11 @@ class BusyError(StorageError):
 INTERRUPTED = 130  # 128 + SIGINT, as shells have it
 
 
+def ending(code: int) -> str:
+    """How another process of ours ended, in words, from what ``Popen.returncode`` says."""
+    return f"was killed by signal {-code}; out of memory?" if code < 0 else f"ended with {code}"
+
+
 def printable(text: str) -> str:
     """Text for a terminal: one line, without controls. A file may have any name, even one that is no Unicode."""
     return "".join(sign if sign.isprintable() else "\N{REPLACEMENT CHARACTER}" for sign in " ".join(text.split()))

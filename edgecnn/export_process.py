@@ -12,10 +12,9 @@ import sys
 import threading
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from typing import IO
 
 from edgecnn import errors
-from edgecnn.errors import INTERRUPTED, BuildError, EdgecnnError
+from edgecnn.errors import INTERRUPTED, BuildError, EdgecnnError, ending
 from edgecnn.garbage import search_no_more, search_seldom
 from edgecnn.pipeline import GateError, export
 from edgecnn.request import ExportRequest, plan
@@ -35,7 +34,7 @@ def export_apart(wanted: Mapping[str, ExportRequest]) -> Iterator[tuple[str, Edg
     rest = dict(wanted)
     while rest:
         with _process(rest) as process:
-            for line in _lines(process):
+            for line in process.stdout or ():
                 answer = json.loads(line)
                 error = answer["kind"] and getattr(errors, answer["kind"])(answer["error"])
                 if answer["name"] is None:
@@ -46,8 +45,7 @@ def export_apart(wanted: Mapping[str, ExportRequest]) -> Iterator[tuple[str, Edg
         if rest:
             name = next(iter(rest))
             del rest[name]
-            how = f"was killed by signal {-code}; out of memory?" if code < 0 else f"ended with {code}"
-            yield name, BuildError(f"its own process {how}")
+            yield name, BuildError(f"its own process {ending(code)}")
 
 
 def exported(wanted: Mapping[str, ExportRequest]) -> Iterator[tuple[str, EdgecnnError | None]]:
@@ -74,9 +72,9 @@ def _process(wanted: Mapping[str, ExportRequest]) -> Iterator[subprocess.Popen[b
     line = [sys.executable, "-m", "edgecnn.export_process"]
     with subprocess.Popen(line, stdin=subprocess.PIPE, stdout=subprocess.PIPE) as process:  # noqa: S603  # this program
         try:
-            if process.stdin is not None:
-                process.stdin.write(pickle.dumps(dict(wanted)))
-                process.stdin.close()
+            assert process.stdin is not None  # noqa: S101 - it was asked for
+            process.stdin.write(pickle.dumps(dict(wanted)))
+            process.stdin.close()
             yield process
         finally:
             if process.poll() is None:
@@ -85,11 +83,6 @@ def _process(wanted: Mapping[str, ExportRequest]) -> Iterator[subprocess.Popen[b
                     process.wait(GRACE_S)
                 except subprocess.TimeoutExpired:
                     process.kill()
-
-
-def _lines(process: subprocess.Popen[bytes]) -> IO[bytes]:
-    assert process.stdout is not None  # noqa: S101 - it was asked for
-    return process.stdout
 
 
 _interrupted = threading.Event()  # libraries swallow an interrupt while they are imported, and then fail otherwise

@@ -15,7 +15,7 @@ from pathlib import Path
 
 from edgecnn.artifact import load_artifact
 from edgecnn.bench.candidates import ARTIFACT, Candidate
-from edgecnn.errors import EdgecnnError, printable
+from edgecnn.errors import EdgecnnError, ending, printable
 from edgecnn.targets.base import Tuning
 
 LIMIT_S = 600.0
@@ -49,10 +49,10 @@ def measure_opening(candidate: Candidate, tuning: Tuning, batch: int) -> Opening
     except OSError as error:
         return f"its own process did not start ({error.strerror})"
     if done.returncode < 0:
-        return f"its own process was killed by signal {-done.returncode}; out of memory?"
+        return f"its own process {ending(done.returncode)}"
     if done.returncode:
         complaint = _last(done.stderr)
-        return f"its own process ended with {done.returncode}{f': {complaint}' if complaint else ' and said nothing'}"
+        return f"its own process {ending(done.returncode)}{f': {complaint}' if complaint else ' and said nothing'}"
     try:
         return Opening(**json.loads(_last(done.stdout)))
     except (ValueError, TypeError):
