@@ -31,7 +31,8 @@ def test_every_table_is_built_as_an_artifact_is_and_timed_against_the_first(
     image = np.zeros((1, 3, 32, 32), np.float32)
     timer = table_timer(find_target("openvino"), Interface(batch, 3, 32, 32, 10), image, finish, budget_s=0.0)
     found = timer(graph, [table, fewer, table])
-    assert finished == [len(table.layers), len(table.layers) - 1, len(table.layers)]
+    # Built side by side, they may end in any order.
+    assert sorted(finished) == [len(table.layers) - 1, len(table.layers), len(table.layers)]
     assert len(found) == 2
     for slowdown in found:
         low, high = slowdown.ratio_ci95
