@@ -27,6 +27,7 @@ from edgecnn.progress import Progress
 from edgecnn.recipe import Gate
 from edgecnn.request import ExportRequest, Plan, plan, with_max_drop
 from edgecnn.targets.base import Advice, Interface
+from edgecnn.targets.builds import Builds
 from edgecnn.verify.coverage import cover
 from edgecnn.verify.device import OnDevice, read_result
 from edgecnn.verify.golden import golden_pairs, read_golden
@@ -136,11 +137,12 @@ def export(request: ExportRequest, progress: Progress | None = None, network: "N
             if calibration is not None:
                 check_contrast(network.model, calibration, how)
             graph = network.graph
-        climbed = None if calibration is None else _climbed(graph, calibration, planned, interface, progress)
+        builds = Builds(planned.target)
+        climbed = None if calibration is None else _climbed(graph, calibration, planned, builds, interface, progress)
         quantized = None if climbed is None else _quantized(climbed.graph, climbed.table, planned)
         lowered = planned.target.finished(graph if quantized is None else quantized, planned.precision)
         with progress.stage(f"build for {planned.target.name}"):
-            built = planned.target.build(with_batch(lowered, planned.batch))
+            built = builds.build(with_batch(lowered, planned.batch))
             with tempfile.TemporaryDirectory() as folder:
                 session = planned.target.open_built(built, Path(folder), interface)
                 executed = session.executed()
@@ -288,7 +290,7 @@ def _images(
 
 
 def _climbed(
-    graph: "Graph", calibration: ImageSet, planned: Plan, interface: Interface, progress: Progress
+    graph: "Graph", calibration: ImageSet, planned: Plan, builds: Builds, interface: Interface, progress: Progress
 ) -> "Climbed":
     from edgecnn.graph.graph import with_metadata
     from edgecnn.quant.cache import cache_key, pack, unpack
@@ -309,7 +311,7 @@ def _climbed(
             return planned.target.finished(_quantized(found, table, planned), planned.precision)
 
         budget_s = CHOOSING_S if planned.effort == BEST else TELLING_S
-        timer = table_timer(planned.target, interface, image, finish, budget_s)
+        timer = table_timer(planned.target, builds, interface, image, finish, budget_s)
     climbed = climb(graph, calibration, how, planned.effort, profile, progress, timer, max_drop_pp)
     if cache is not None:
         write_whole(cache, pack(climbed, key))

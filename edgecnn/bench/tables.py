@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 from edgecnn.bench.latency import Run, race
 from edgecnn.data.preprocess import Float
 from edgecnn.targets.base import Interface, Session, Target
+from edgecnn.targets.builds import Builds
 
 if TYPE_CHECKING:
     from edgecnn.graph.graph import Graph
@@ -26,11 +27,12 @@ BUILT_AT_ONCE = 2  # runtimes build on one core, and hold a network twice meanwh
 
 
 def table_timer(
-    target: Target, interface: Interface, image: Float, finish: "Finish", budget_s: float = CHOOSING_S
+    target: Target, builds: Builds, interface: Interface, image: Float, finish: "Finish", budget_s: float = CHOOSING_S
 ) -> "Timer":
     """A timer for the ladder.
 
     Args:
+        builds: of the target.
         image: (1, C, H, W) float32, normalised; every image of a batch.
         finish: gives the graph that is built, from the FP32 graph and a table.
         budget_s: of counted rounds, for each network.
@@ -46,7 +48,7 @@ def table_timer(
 
             def opened(table: "QuantizerTable") -> Session:
                 folder = Path(stack.enter_context(tempfile.TemporaryDirectory()))
-                return target.open_built(target.build(with_batch(finish(graph, table), batch)), folder, fixed)
+                return target.open_built(builds.build(with_batch(finish(graph, table), batch)), folder, fixed)
 
             runs: list[tuple[str, Run]] = []
             for position, session in enumerate(threads.map(opened, tables)):

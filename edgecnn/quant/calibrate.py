@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 from edgecnn.data.preprocess import Float
 from edgecnn.errors import InputError
 from edgecnn.graph.graph import Graph
-from edgecnn.quant.observe import Summary, observe_summaries
+from edgecnn.quant.observe import Observer, Summary
 
 Means = NDArray[np.float64]
 
@@ -38,7 +38,7 @@ def observe_ranges(graph: Graph, tensors: Iterable[str], batches: Iterable[Float
         InputError: no images, or what ``observe_values`` refuses.
     """
     ranges: dict[str, Range] = {}
-    for found in observe_summaries(graph, tensors, batches, [Summary.LOW, Summary.HIGH]):
+    for found in Observer(graph, tensors, [Summary.LOW, Summary.HIGH]).over(batches):
         for name, summaries in found.items():
             seen = seen_range(summaries)
             ranges[name] = wider(ranges.get(name, seen), seen)
@@ -55,7 +55,7 @@ def seen_range(summaries: dict[Summary, Float]) -> Range:
 def observe_means(graph: Graph, tensors: Iterable[str], batches: Iterable[Float]) -> dict[str, Means]:
     """Each image's channel means, ``(images, channels) float64``, of each named tensor, over positions."""
     means: dict[str, list[Float]] = {}
-    for found in observe_summaries(graph, tensors, batches, [Summary.CHANNEL_MEANS]):
+    for found in Observer(graph, tensors, [Summary.CHANNEL_MEANS]).over(batches):
         for name, summaries in found.items():
             means.setdefault(name, []).append(summaries[Summary.CHANNEL_MEANS])
     return {name: np.concatenate(parts).astype(np.float64) for name, parts in means.items()}

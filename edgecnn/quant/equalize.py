@@ -21,7 +21,7 @@ from numpy.typing import NDArray
 
 from edgecnn.graph.graph import Graph, with_weights
 from edgecnn.names import OUTPUT
-from edgecnn.quant.observe import Summary, observe_summaries
+from edgecnn.quant.observe import Observer, Summary
 from edgecnn.quant.table import LEVELS, WEIGHT_MAX, Float
 
 Double = NDArray[np.float64]
@@ -101,7 +101,7 @@ def _observe_channels(graph: Graph, groups: list[Group], batches: Iterable[Float
     read = [tuple(dict.fromkeys(node.input[0] for node in group.consumers)) for group in groups]
     wanted = (Summary.CHANNEL_LOWS, Summary.CHANNEL_HIGHS, Summary.CHANNEL_POWERS)
     found: dict[str, list[dict[Summary, Float]]] = defaultdict(list)
-    for batch in observe_summaries(graph, sorted({name for names in read for name in names}), batches, wanted):
+    for batch in Observer(graph, sorted({name for names in read for name in names}), wanted).over(batches):
         for name, summaries in batch.items():
             found[name].append(summaries)
     channels = []

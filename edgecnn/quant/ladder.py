@@ -5,6 +5,7 @@ correction; 4. equalization; 5. float layers, where they cost hardly any time; 6
 the device. ``fast`` climbs the first three, ``balanced`` five, ``best`` all; each ends early where that is enough.
 """
 
+from collections.abc import Collection
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -16,9 +17,9 @@ from edgecnn.graph.macs import layer_macs
 from edgecnn.graph.session import in_chunks
 from edgecnn.names import BALANCED, BEST, FAST
 from edgecnn.progress import Progress
-from edgecnn.quant.alone import EVERY, Alone
-from edgecnn.quant.calibrate import BATCH, Means, Range, observe_ranges, wider
-from edgecnn.quant.equalize import equalize
+from edgecnn.quant.alone import Alone
+from edgecnn.quant.calibrate import BATCH, Means, Range, observe_ranges
+from edgecnn.quant.equalize import equalize, find_groups
 from edgecnn.quant.histogram import MIN_MAX, Histogram, candidates
 from edgecnn.quant.islands import float_islands
 from edgecnn.quant.lower.profiles import OPENVINO
@@ -28,7 +29,7 @@ from edgecnn.quant.pixels import PIXELS, on_pixel_grid
 from edgecnn.quant.placement import Placement, Role, place
 from edgecnn.quant.ranges import Chosen, Measured, observe_histograms, search_ranges
 from edgecnn.quant.refine import layer_means, refine, refinement_images
-from edgecnn.quant.rungs import Candidate, Judge, Rung, Slowdown, Timer
+from edgecnn.quant.rungs import Candidate, Judge, Rung, Timer
 from edgecnn.quant.sensitivity import tensor_sensitivities
 from edgecnn.quant.table import QuantizerTable, make_table
 from edgecnn.recipe import Preprocess
@@ -110,13 +111,14 @@ class _Ladder:
         # Signed codes reach 127 on either side of zero, and pixels 128 on one.
         self._graph, self._exact = (graph, {}) if profile.symmetric else on_pixel_grid(graph, how)
         self._histograms: dict[str, Histogram] = {}
+        self._widest: dict[str, Range] = {}
         self._measured: tuple[Measured, ...] = ()  # of this graph
         self._means: dict[str, dict[str, Means]] = {}  # of layers, by the graph's sha256
         self._sensitivity: dict[str, float] = {}
 
     def min_max(self) -> None:
-        candidate, self._histograms = self._whole_ranges(self._graph)
-        self.judge.consider(MIN_MAX, candidate)
+        self._histograms, self._widest = self._observed(self._graph)
+        self.judge.consider(MIN_MAX, self._min_max(self._graph, self._widest))
 
     def range_search(self) -> None:
         graph, placement = self.judge.best.graph, place(self.judge.best.graph)
@@ -134,23 +136,29 @@ class _Ladder:
     def equalization(self) -> None:
         with self._progress.stage("equalize"):
             other = equalize(self._graph, in_chunks(self._refining, BATCH))
-        if other.sha256 == self._graph.sha256:
+        rescaled = {tensor for group in find_groups(self._graph) for tensor in group.tensors} & self._widest.keys()
+        if other.sha256 == self._graph.sha256 or not rescaled:
             return
         # Few networks need it: it is tried with nothing on top, and the ranges of the images that it is tried on.
-        plain, tried = (self._min_max(graph, self._held_out(graph, self._some)) for graph in (self._graph, other))
+        plain, tried = (
+            self._min_max(graph, self._widest | self._seen(graph, rescaled)) for graph in (self._graph, other)
+        )
         if self.judge.prefers("equalization", tried, plain, self._some):
-            candidate, histograms = self._whole_ranges(other)
-            self.judge.consider("equalization", self._refined(self._by_methods(candidate, histograms)))
+            histograms, ranges = self._observed(other)
+            candidate = self._by_methods(self._min_max(other, ranges), histograms)
+            self.judge.consider("equalization", self._refined(candidate))
 
     def float_layers(self) -> None:
         """Few and small ones, which no device would notice much."""
         best = self.judge.best
         self._sensitivity = self._sensitivities(best)
         islands = float_islands(self._sensitivity, self._profile.kept(best.table), layer_macs(best.graph))
-        if islands:
-            table = best.table.without(islands)
-            slowdown = self._timer(best.graph, [best.table, table])[0] if self._timer is not None else None
-            self._consider_mixed("float layers", table, slowdown)
+        if not islands:
+            return
+        candidate = self._refitted(best.table.without(islands))
+        tables = [self._profile.kept(one.table) for one in (best, candidate)]
+        slowdown = self._timer(best.graph, tables)[0] if self._timer is not None else None
+        self.judge.consider("float layers", candidate, slowdown)
 
     def mixed_precision(self) -> None:
         """As many as the device has time for."""
@@ -161,11 +169,12 @@ class _Ladder:
         with self._progress.stage("time layers", len(worthwhile(self._sensitivity, kept))):
             table, slowdown = mixed_precision(best.graph, kept, self._sensitivity, self._timer, self._progress.advance)
         if table is not kept:
-            self._consider_mixed("mixed precision", table, slowdown)
+            self.judge.consider("mixed precision", self._refitted(table), slowdown)
 
-    def _consider_mixed(self, name: str, table: QuantizerTable, slowdown: Slowdown | None) -> None:
+    def _refitted(self, table: QuantizerTable) -> Candidate:
+        """The best candidate with fewer INT8 layers, whose biases follow where they were corrected."""
         candidate = replace(self.judge.best, table=table)
-        self.judge.consider(name, self._refined(candidate) if candidate.refined else candidate, slowdown)
+        return self._refined(candidate) if candidate.refined else candidate
 
     @property
     def _some(self) -> slice:
@@ -182,17 +191,15 @@ class _Ladder:
         alone = Alone(candidate.graph, placement, {Role.INPUT}, self._judging[self._some], signed)
         return tensor_sensitivities(alone, {name: chosen.range for name, chosen in candidate.ranges.items()})
 
-    def _held_out(self, graph: Graph, some: slice) -> dict[str, Range]:
-        return observe_ranges(graph, place(graph).roles, in_chunks(self._judging[some], BATCH))
-
-    def _whole_ranges(self, graph: Graph) -> tuple[Candidate, dict[str, Histogram]]:
-        """The whole range of every image: held-out ones may widen it, for it shall cut off nothing."""
+    def _observed(self, graph: Graph) -> tuple[dict[str, Histogram], dict[str, Range]]:
+        """Histograms, and whole ranges, which shall cut off nothing: held-out images may widen them."""
         with self._progress.stage("calibrate", len(self._observing)):
             batches = self._observing.batches(self._how, BATCH, self._progress.advance)
-            histograms = observe_histograms(graph, place(graph), batches)
-            held_out = self._held_out(graph, EVERY)
-        ranges = {name: wider(histogram.extremes, held_out[name]) for name, histogram in histograms.items()}
-        return self._min_max(graph, ranges), histograms
+            return observe_histograms(graph, place(graph), batches, in_chunks(self._judging, BATCH))
+
+    def _seen(self, graph: Graph, tensors: Collection[str]) -> dict[str, Range]:
+        """Ranges on those of the held-out images that tensors are quantized alone on."""
+        return observe_ranges(graph, tensors, in_chunks(self._judging[self._some], BATCH))
 
     def _min_max(self, graph: Graph, ranges: dict[str, Range]) -> Candidate:
         chosen = {name: Chosen(MIN_MAX, found) for name, found in ranges.items()}

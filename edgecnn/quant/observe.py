@@ -35,30 +35,38 @@ class Summary(Enum):
     SAMPLE = "Slice", (1,)  # evenly, at most so many
 
 
-def observe_summaries(
-    graph: Graph, tensors: Iterable[str], batches: Iterable[Float], summaries: Sequence[Summary]
-) -> Iterator[dict[str, dict[Summary, Float]]]:
-    """Summaries of the named tensors, batch by batch, images first: (n,), (n, channels) or (n, sampled values).
+class Observer:
+    """Makes summaries of a graph's named tensors, batch by batch."""
 
-    Raises:
-        InputError: what ``observe_values`` refuses.
-    """
-    tensors = list(tensors)
-    wanted = list(dict.fromkeys([*summaries, Summary.MEAN]))  # not a number if any value is not
-    session = inference_session(_summarised(graph, tensors, wanted))
-    made = [_name(tensor, summary) for tensor in tensors for summary in wanted]
-    count = 0
+    def __init__(self, graph: Graph, tensors: Iterable[str], summaries: Sequence[Summary]) -> None:
+        self._graph, self._tensors, self._summaries = graph, list(tensors), summaries
+        wanted = list(dict.fromkeys([*summaries, Summary.MEAN]))  # not a number if any value is not
+        self._session = inference_session(_summarised(graph, self._tensors, wanted))
+        self._made = [_name(tensor, summary) for tensor in self._tensors for summary in wanted]
 
-    def run(batch: Float) -> tuple[Float, list[Float]]:
-        return batch, session.run(made, {INPUT: batch})
+    def over(self, batches: Iterable[Float]) -> Iterator[dict[str, dict[Summary, Float]]]:
+        """Summaries of each tensor, images first: (n,), (n, channels) or (n, sampled values).
 
-    for batch, found in one_behind(run, _checked(batches)):  # decoding and counting, what is not the runtime's
-        values = dict(zip(made, found, strict=True))
-        if not all(np.isfinite(values[_name(tensor, Summary.MEAN)]).all() for tensor in tensors):
-            for _ in observe_values(graph, tensors, [batch], count):  # says which, or a mean was merely too large
-                pass
-        count += len(batch)
-        yield {tensor: {summary: values[_name(tensor, summary)] for summary in summaries} for tensor in tensors}
+        Args:
+            batches: ``(n, C, H, W) float32, normalised``.
+
+        Raises:
+            InputError: what ``observe_values`` refuses.
+        """
+        count = 0
+        for batch, found in one_behind(self._run, _checked(batches)):  # decoding and counting are not the runtime's
+            values = dict(zip(self._made, found, strict=True))
+            if not all(np.isfinite(values[_name(tensor, Summary.MEAN)]).all() for tensor in self._tensors):
+                for _ in observe_values(self._graph, self._tensors, [batch], count):  # says which; or it was too large
+                    pass
+            count += len(batch)
+            yield {
+                tensor: {summary: values[_name(tensor, summary)] for summary in self._summaries}
+                for tensor in self._tensors
+            }
+
+    def _run(self, batch: Float) -> tuple[Float, list[Float]]:
+        return batch, self._session.run(self._made, {INPUT: batch})
 
 
 def observe_values(

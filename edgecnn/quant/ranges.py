@@ -11,9 +11,9 @@ from typing import NamedTuple
 
 from edgecnn.graph.graph import Graph
 from edgecnn.quant.alone import Alone
-from edgecnn.quant.calibrate import Range, seen_range
+from edgecnn.quant.calibrate import Range, seen_range, wider
 from edgecnn.quant.histogram import MIN_MAX, Histogram, candidates
-from edgecnn.quant.observe import Summary, observe_summaries
+from edgecnn.quant.observe import Observer, Summary
 from edgecnn.quant.placement import Placement, Role
 from edgecnn.quant.table import Float
 
@@ -22,13 +22,24 @@ MATTERS = 0.01  # of all tensors' divergence together; one below it keeps min-ma
 BETTER = 0.9  # of min-max's divergence, before its guarantee to cut off nothing is given up
 
 
-def observe_histograms(graph: Graph, placement: Placement, batches: Iterable[Float]) -> dict[str, Histogram]:
-    """A histogram of each tensor that may get a quantizer."""
+def observe_histograms(
+    graph: Graph, placement: Placement, batches: Iterable[Float], others: Iterable[Float] = ()
+) -> tuple[dict[str, Histogram], dict[str, Range]]:
+    """A histogram of each tensor that may get a quantizer, and the range that nothing lies outside of.
+
+    Args:
+        batches: (n, C, H, W) float32, normalised.
+        others: batches that may widen ranges, and are no part of the histograms.
+    """
+    observer = Observer(graph, placement.roles, [Summary.LOW, Summary.HIGH, Summary.SAMPLE])
     histograms = {name: Histogram() for name in placement.roles}
-    for found in observe_summaries(graph, histograms, batches, [Summary.LOW, Summary.HIGH, Summary.SAMPLE]):
+    for found in observer.over(batches):
         for name, summaries in found.items():
             histograms[name].add(seen_range(summaries), summaries[Summary.SAMPLE])
-    return histograms
+    ranges = {name: histogram.extremes for name, histogram in histograms.items()}
+    for found in observer.over(others):
+        ranges = {name: wider(ranges[name], seen_range(summaries)) for name, summaries in found.items()}
+    return histograms, ranges
 
 
 class Chosen(NamedTuple):
@@ -78,6 +89,7 @@ def search_ranges(
     # What only a runtime with INT8-to-INT8 kernels quantizes is not tried: its range is of little weight.
     alone = Alone(graph, placement, {Role.INPUT, Role.SKIP}, images, signed)
     few = slice(None, None, -(-len(images) // SCREENING))  # enough to see which tensors matter
+    half, other = slice(None, None, 2), slice(1, None, 2)
     costs: dict[str, float] = {}
     for name in histograms:
         if name in alone.tensors:
@@ -90,9 +102,14 @@ def search_ranges(
         ranges = {known.method: known.range}
         if known.method == MIN_MAX:
             ranges = candidates(histograms[name]) | ranges
-        found = {method: alone.divergence(name, candidate) for method, candidate in ranges.items()}
-        best = min(found, key=found.__getitem__)
-        if found[best] < BETTER * found[known.method]:
+        # Half of the images name the best; then the others are asked as well whether it is better at all.
+        first = {method: alone.divergence(name, candidate, half) for method, candidate in ranges.items()}
+        best = min(first, key=first.__getitem__)
+        both = {
+            method: (first[method] + alone.divergence(name, ranges[method], other)) / 2
+            for method in (known.method, best)
+        }
+        if both[best] < BETTER * both[known.method]:
             chosen[name] = Chosen(best, ranges[best])
-        costs[name], best_costs[name] = found[known.method], found[chosen[name].method]
+        costs[name], best_costs[name] = both[known.method], both[chosen[name].method]
     return Searched(Measured(widest, costs), Measured(chosen, best_costs))

@@ -28,9 +28,10 @@ POSITIONS = 256  # of an image that make its covariance; neighbours are alike: m
 # Of independent input patches that an image is worth, neighbours being alike: with it, shrinkage is near the best one
 # for held-out images in every layer of EfficientNet-Lite0, from 9 columns to 1152 (2-fold, 27 images).
 PATCHES_PER_IMAGE = 60
+FEW_POSITIONS = 64  # where a window sees one channel: few columns need no more than what an image is worth
 DAMPING = 0.01  # of the mean diagonal, for directions that calibration never excited
 FITTED = 0.05  # that a scale moves at most: what calibration never excited has no say in it
-BLOCK = 64  # columns after which the rest of the weight is updated at once
+BLOCK = 32  # columns after which the rest of the weight is updated at once
 
 
 @dataclass(frozen=True)
@@ -69,16 +70,16 @@ def observe_moments(node: onnx.NodeProto, weight: Float, batches: Sequence[Batch
         weight: (out, in / groups, ...) float32.
         batches: at least one.
     """
-    first = batches[0]()
-    patches = next(_patches(weight, *_padded(node, first)))
-    # Near the mean: of an input that hardly moves, squares would leave nothing but float32's rounding. Each place in a
-    # window has its own: some see nothing but padding.
-    shift: Float = np.asarray(patches.mean(axis=2, keepdims=True), np.float32)
-    parts = in_parts(lambda part: _sums(node, weight, part, shift), [lambda: first, *batches[1:]])
+    parts = in_parts(lambda part: _sums(node, weight, part), batches)
+    means = np.concatenate([part.means for part in parts])
     rows = sum(part.rows for part in parts)
-    mean: Double = sum((part.moved for part in parts[1:]), parts[0].moved) / rows
-    squares: Double = sum((part.squares for part in parts[1:]), parts[0].squares) / rows
-    return Moments(np.concatenate([part.means for part in parts]), squares - mean[:, :, None] * mean[:, None, :], rows)
+    mean: Double = sum((part.rows * part.mean for part in parts[1:]), parts[0].rows * parts[0].mean) / rows
+    # Of the parts together, from each one's own (Chan, Golub and LeVeque 1979, Stanford STAN-CS-79-773).
+    covariance = np.zeros_like(parts[0].squares)
+    for part in parts:
+        apart = part.mean - mean
+        covariance += part.squares + part.rows * apart[:, :, None] * apart[:, None, :]
+    return Moments(means, covariance / rows, rows)
 
 
 def round_weights(weight: Float, scale: Float, moments: Moments, largest: int = WEIGHT_MAX) -> WeightQuantizer:
@@ -111,25 +112,31 @@ def _padded(node: onnx.NodeProto, value: Float) -> tuple[Float, tuple[int, int]]
 
 
 class _Sums(NamedTuple):
-    """Of some batches' patches: what is added up.
+    """Of some batches' patches.
 
     Args:
         means: (images, groups, columns), over all positions.
-        moved: (groups, columns), the sum of the sampled patches, less a shift.
-        squares: (groups, columns, columns), of their products.
+        mean: (groups, columns), of the sampled patches.
+        squares: (groups, columns, columns), the sum of their products, less the mean.
+        rows: how many were sampled.
     """
 
     means: Double
-    moved: Double
+    mean: Double
     squares: Double
     rows: int
 
 
-def _sums(node: onnx.NodeProto, weight: Float, batches: Sequence[Batch], shift: Float) -> _Sums:
+def _sums(node: onnx.NodeProto, weight: Float, batches: Sequence[Batch]) -> _Sums:
+    first = batches[0]()
+    patches = next(_patches(weight, *_padded(node, first[:1])))
+    # Near the mean: of an input that hardly moves, squares would leave nothing but float32's rounding. Each place in a
+    # window has its own: some see nothing but padding.
+    shift: Float = np.asarray(patches.mean(axis=2, keepdims=True), np.float32)
     groups, columns, _ = shift.shape
     means, rows = [], 0
     moved_sum, squares = np.zeros((groups, columns)), np.zeros((groups, columns, columns))
-    for batch in batches:
+    for batch in (lambda: first, *batches[1:]):
         padded, stride = _padded(node, batch())
         means.append(_patch_means(weight, padded, stride))
         for patches in _patches(weight, padded, stride):
@@ -137,7 +144,9 @@ def _sums(node: onnx.NodeProto, weight: Float, batches: Sequence[Batch], shift: 
             squares += moved @ moved.swapaxes(1, 2)
             moved_sum += moved.mean(axis=2) * moved.shape[2]
             rows += moved.shape[2]
-    return _Sums(np.concatenate(means), moved_sum, squares, rows)
+    moved_mean = moved_sum / rows
+    squares -= rows * moved_mean[:, :, None] * moved_mean[:, None, :]
+    return _Sums(np.concatenate(means), shift[:, :, 0] + moved_mean, squares, rows)
 
 
 def _patch_means(weight: Float, padded: Float, stride: tuple[int, int]) -> Double:
@@ -162,7 +171,8 @@ def _patches(weight: Float, padded: Float, stride: tuple[int, int]) -> Iterator[
     """An even sample of the windows, some images at a time: (groups, columns, n × positions)."""
     groups = padded.shape[1] // weight.shape[1]
     windows = sliding_window_view(padded, weight.shape[2:] or (1, 1), axis=(2, 3))[:, :, :: stride[0], :: stride[1]]
-    every = math.ceil(math.sqrt(windows.shape[2] * windows.shape[3] / POSITIONS))
+    positions = POSITIONS if weight.shape[1] > 1 else FEW_POSITIONS
+    every = math.ceil(math.sqrt(windows.shape[2] * windows.shape[3] / positions))
     some = windows[:, :, ::every, ::every]
     for part in np.array_split(some, min(len(some), -(-some.size // PATCH_VALUES))):
         columns = part[0, :, 0, 0].size // groups

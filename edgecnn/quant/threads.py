@@ -30,7 +30,7 @@ def one_blas_thread() -> Iterator[None]:
 def in_parts(function: Callable[[Sequence[S]], T], items: Sequence[S]) -> list[T]:
     """What a function makes of each part of the items, in their order, on as many threads as there are cores for."""
     count = min(PARTS, len(items))
-    bounds = [len(items) * part // count for part in range(count + 1)]
+    bounds = [-(-len(items) * part // count) for part in range(count + 1)]  # a large part first: small ones fill up
     with ThreadPoolExecutor(min(count, len(os.sched_getaffinity(0)))) as threads:
         return list(threads.map(function, [items[start:stop] for start, stop in pairwise(bounds)]))
 

@@ -26,8 +26,10 @@ def torch_stage(name: str, model: "nn.Module") -> Stage:
     import torch
 
     def run(images: Float) -> Float:
+        # Channels next to each other in memory: torch's convolutions then need no other order in between.
+        batch = torch.from_numpy(images).contiguous(memory_format=torch.channels_last)
         with torch.inference_mode():
-            logits: Float = model(torch.from_numpy(images)).numpy()
+            logits: Float = model(batch).numpy()
         return logits
 
     return Stage(name, run)

@@ -29,6 +29,7 @@ from edgecnn.progress import Progress
 from edgecnn.recipe import class_names
 from edgecnn.request import ExportRequest, Plan, plan
 from edgecnn.targets.base import Interface
+from edgecnn.targets.builds import Builds
 from edgecnn.targets.registry import find_target
 
 if TYPE_CHECKING:
@@ -123,7 +124,7 @@ def _openvino(graph: Graph) -> Any:
 def _ours(ground: Ground, target: str) -> Graph:
     planned = ground.planned(target)
     interface = Interface(1, 3, ground.side, ground.side, len(ground.labels))
-    climbed = _climbed(ground.graph, ground.calibration, planned, interface, Progress())
+    climbed = _climbed(ground.graph, ground.calibration, planned, Builds(planned.target), interface, Progress())
     return _quantized(climbed.graph, climbed.table, planned)
 
 

@@ -11,6 +11,7 @@ from edgecnn.quant.lower.profiles import OPENVINO
 from edgecnn.quant.lower.qdq import lower
 from edgecnn.quant.table import QuantizerTable
 from edgecnn.targets.base import Interface
+from edgecnn.targets.builds import Builds
 from edgecnn.targets.registry import find_target
 
 
@@ -29,7 +30,8 @@ def test_every_table_is_built_as_an_artifact_is_and_timed_against_the_first(
     graph, table = tiny_graph(), tiny_table()
     fewer = table.without([table.layers[1].node])
     image = np.zeros((1, 3, 32, 32), np.float32)
-    timer = table_timer(find_target("openvino"), Interface(batch, 3, 32, 32, 10), image, finish, budget_s=0.0)
+    target, interface = find_target("openvino"), Interface(batch, 3, 32, 32, 10)
+    timer = table_timer(target, Builds(target), interface, image, finish, budget_s=0.0)
     found = timer(graph, [table, fewer, table])
     # Built side by side, they may end in any order.
     assert sorted(finished) == [len(table.layers) - 1, len(table.layers), len(table.layers)]

@@ -104,7 +104,8 @@ def test_labels_give_rungs_an_accuracy(tiny_graph: TinyGraph, photos: Path, tmp_
 def test_a_rung_is_kept_if_it_is_better_than_the_one_kept_before(climbed: Callable[..., Climbed]) -> None:
     best = np.inf
     for rung in climbed().rungs:
-        assert rung.kept == (rung.kl < best)
+        if rung.name != "equalization" or rung.refined:  # tried on its own, it is held against the same without it
+            assert rung.kept == (rung.kl < best)
         best = min(best, rung.kl)
         assert rung.n == 2  # a fifth of ten pictures
         assert 0 <= rung.agreement <= 1

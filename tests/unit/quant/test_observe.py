@@ -8,7 +8,7 @@ import pytest
 from edgecnn.errors import InputError
 from edgecnn.graph.graph import Graph, with_weights
 from edgecnn.names import INPUT, OUTPUT
-from edgecnn.quant.observe import SAMPLE, Summary, observe_summaries, observe_values
+from edgecnn.quant.observe import SAMPLE, Observer, Summary, observe_values
 from edgecnn.quant.table import Float
 
 TinyGraph = Callable[..., Graph]
@@ -23,7 +23,7 @@ def noise(count: int, seed: int = 0, side: int = 32) -> Float:
 def test_summaries_are_those_of_each_images_values(tiny_graph: TinyGraph) -> None:
     graph, batches = tiny_graph(), [noise(3), noise(2, 1)]
     values = list(observe_values(graph, TENSORS, batches))
-    found = list(observe_summaries(graph, TENSORS, batches, list(Summary)))
+    found = list(Observer(graph, TENSORS, list(Summary)).over(batches))
     assert len(found) == len(batches)
     for batch, summaries in zip(values, found, strict=True):
         for tensor in TENSORS:
@@ -46,7 +46,7 @@ def test_summaries_are_those_of_each_images_values(tiny_graph: TinyGraph) -> Non
 def test_a_sample_is_even_and_bounded(tiny_graph: TinyGraph) -> None:
     images = noise(2, side=96)
     assert images[0].size > 2 * SAMPLE
-    (found,) = observe_summaries(tiny_graph(side=96), [INPUT], [images], [Summary.SAMPLE])
+    (found,) = Observer(tiny_graph(side=96), [INPUT], [Summary.SAMPLE]).over([images])
     step = -(-images[0].size // SAMPLE)
     np.testing.assert_array_equal(found[INPUT][Summary.SAMPLE], images.reshape(2, -1)[:, ::step])
 
@@ -56,11 +56,11 @@ def test_the_first_tensor_that_overflows_is_named_with_its_image(tiny_graph: Tin
     spoilt = with_weights(graph, {"features.0.0.weight": np.full_like(graph.weights["features.0.0.weight"], 3e38)})
     batches = [np.zeros((2, 3, 32, 32), np.float32), noise(1)]
     with pytest.raises(InputError, match=rf"tensor '{CONV}', of module 'features.0.0', is not finite on image 2,"):
-        list(observe_summaries(spoilt, [OUTPUT, CONV], batches, [Summary.LOW]))
+        list(Observer(spoilt, [OUTPUT, CONV], [Summary.LOW]).over(batches))
 
 
 def test_a_mean_that_overflows_where_no_value_does_is_no_mistake(tiny_graph: TinyGraph) -> None:
     graph = tiny_graph()
     large = with_weights(graph, {"features.0.0.bias": np.full_like(graph.weights["features.0.0.bias"], 3e38)})
-    (found,) = observe_summaries(large, [CONV], [noise(1)], [Summary.HIGH])
+    (found,) = Observer(large, [CONV], [Summary.HIGH]).over([noise(1)])
     assert np.isfinite(found[CONV][Summary.HIGH]).all()

@@ -26,7 +26,8 @@ def noise(count: int, seed: int) -> Float:
 def observed(tiny_graph: TinyGraph) -> tuple[Graph, Placement, dict[str, Histogram]]:
     graph = tiny_graph(NAME)
     placement = place(graph)
-    return graph, placement, observe_histograms(graph, placement, [noise(8, 0), noise(8, 1)])
+    histograms, _ = observe_histograms(graph, placement, [noise(8, 0), noise(8, 1)])
+    return graph, placement, histograms
 
 
 def min_max(histograms: dict[str, Histogram]) -> dict[str, Chosen]:
@@ -39,6 +40,21 @@ def test_a_histogram_for_each_tensor_that_may_be_quantized(
     _, placement, histograms = observed
     assert histograms.keys() == placement.roles.keys()
     assert all(histogram.counts.sum() > 0 for histogram in histograms.values())
+
+
+def test_images_held_out_widen_ranges_and_are_counted_nowhere(
+    tiny_graph: TinyGraph, observed: tuple[Graph, Placement, dict[str, Histogram]]
+) -> None:
+    _, placement, alone = observed
+    histograms, ranges = observe_histograms(
+        tiny_graph(NAME), placement, [noise(8, 0), noise(8, 1)], [noise(1, 2), 1.5 * noise(1, 3)]
+    )
+    for name, histogram in histograms.items():
+        assert (histogram.counts == alone[name].counts).all()
+        assert histogram.extremes == alone[name].extremes
+        assert ranges[name].low <= histogram.extremes.low
+        assert ranges[name].high >= histogram.extremes.high
+    assert any(ranges[name].high > histogram.extremes.high for name, histogram in histograms.items())
 
 
 def test_a_range_ruined_by_one_value_is_replaced_and_no_range_is_widened(
@@ -60,7 +76,7 @@ def test_a_range_ruined_by_one_value_is_replaced_and_no_range_is_widened(
         assert (chosen.method == MIN_MAX) == (chosen.range == widest[name].range)
     assert costs.keys() == {name for name, roles in placement.roles.items() if roles & {Role.INPUT, Role.SKIP}}
     alone = Alone(graph, placement, {Role.INPUT, Role.SKIP}, noise(4, 2))
-    assert costs[tensor] == alone.divergence(tensor, found[tensor].range)
+    assert costs[tensor] == pytest.approx(alone.divergence(tensor, found[tensor].range))
     assert before.ranges == widest
     assert before.costs.keys() == costs.keys()
-    assert before.costs[tensor] == alone.divergence(tensor, widest[tensor].range)
+    assert before.costs[tensor] == pytest.approx(alone.divergence(tensor, widest[tensor].range))

@@ -24,6 +24,7 @@ from edgecnn.quant.table import QuantizerTable
 from edgecnn.request import ExportRequest, plan
 from edgecnn.targets import tensorrt, tensorrt_flavours, tensorrt_session
 from edgecnn.targets.base import Interface, Options, StaticCost
+from edgecnn.targets.builds import Builds
 from edgecnn.targets.bundle.cuda_driver import Gpu, find_gpu
 from edgecnn.targets.tensorrt import TensorRtTarget, advice
 from edgecnn.targets.tensorrt_bundle import SCRIPTS
@@ -142,10 +143,10 @@ def test_what_is_timed_for_the_ladder_is_what_is_built(
     planned = plan(request)
     calibration = load_set("fashion-mnist-512", [str(index) for index in range(10)])
     finished: list[Any] = []
-    monkeypatch.setattr(pipeline, "table_timer", lambda *arguments: finished.append(arguments[3:]))
+    monkeypatch.setattr(pipeline, "table_timer", lambda *arguments: finished.append(arguments[4:]))
     monkeypatch.setattr("edgecnn.quant.ladder.climb", lambda *arguments: None)
     graph = tiny_graph()
-    pipeline._climbed(graph, calibration, planned, INTERFACE, Progress())
+    pipeline._climbed(graph, calibration, planned, Builds(planned.target), INTERFACE, Progress())
     ((finish, budget_s),) = finished
     assert budget_s == CHOOSING_S
     timed = finish(graph, tiny_table(symmetric=True))
