@@ -18,7 +18,7 @@ from edgecnn.graph.session import inference_session
 from edgecnn.names import OUTPUT
 from edgecnn.parity import compare
 from edgecnn.quant.calibrate import Range
-from edgecnn.quant.lower.qdq import activation_pair
+from edgecnn.quant.lower.pairs import activation_pair
 from edgecnn.quant.observe import observe_values
 from edgecnn.quant.placement import Placement, Role, skip_input
 from edgecnn.quant.table import ActivationQuantizer, Float, activation_quantizer

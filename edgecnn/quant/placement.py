@@ -21,7 +21,7 @@ class Role(Enum):
 
     INPUT = "input"  # of an INT8 convolution or linear layer; every runtime needs it
     SKIP = "skip"  # the side of a residual Add that no convolution feeds directly
-    OUTPUT = "output"  # of an INT8 layer, or of an Add; only runtimes with INT8-to-INT8 kernels need it
+    OUTPUT = "output"  # of an INT8 layer, an Add or a pool; only runtimes with INT8-to-INT8 kernels need it
 
 
 @dataclass(frozen=True)
@@ -52,6 +52,8 @@ def place(graph: Graph) -> Placement:
     for node in graph.nodes:
         if node.op_type == "Add":
             roles.setdefault(skip_input(graph, node), set()).add(Role.SKIP)
+            roles.setdefault(node.output[0], set()).add(Role.OUTPUT)
+        elif node.op_type == "GlobalAveragePool":
             roles.setdefault(node.output[0], set()).add(Role.OUTPUT)
     return Placement(
         tuple(node.name for node in layers), gates, {name: frozenset(found) for name, found in roles.items()}

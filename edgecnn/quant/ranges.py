@@ -10,7 +10,7 @@ from collections.abc import Callable, Collection, Iterable
 from typing import NamedTuple
 
 from edgecnn.graph.graph import Graph
-from edgecnn.quant.alone import Alone
+from edgecnn.quant.alone import EVERY, Alone
 from edgecnn.quant.calibrate import Range, seen_range, wider
 from edgecnn.quant.histogram import MIN_MAX, Histogram, candidates
 from edgecnn.quant.observe import Observer, Summary
@@ -89,7 +89,7 @@ def search_ranges(
     # What only a runtime with INT8-to-INT8 kernels quantizes is not tried: its range is of little weight.
     alone = Alone(graph, placement, {Role.INPUT, Role.SKIP}, images, signed)
     few = slice(None, None, -(-len(images) // SCREENING))  # enough to see which tensors matter
-    half, other = slice(None, None, 2), slice(1, None, 2)
+    half, other = slice(None, None, 2), slice(1, None, 2) if len(images) > 1 else EVERY
     costs: dict[str, float] = {}
     for name in histograms:
         if name in alone.tensors:

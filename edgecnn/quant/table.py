@@ -29,6 +29,7 @@ REDUCED_MAX = 63  # of weights for kernels that add pairs of products in 16 bits
 NARROWEST_CHANNEL = np.float32(2.0**-20)
 # Runtimes that keep the bias in int32, as multiples of (input scale × weight scale), need room to add to it.
 BIAS_LIMIT = 2.0**30
+RAISED_BY = np.float32(3)  # in front of a HardSigmoid, see ``lower/codes.py``
 
 
 @dataclass(frozen=True)
@@ -217,7 +218,7 @@ def weight_quantizer(
     widest = np.abs(weight).reshape(len(weight), -1).max(axis=1)
     top = widest.max() if widest.max() > 0 else np.float32(1)
     floor = np.full(len(weight), top / largest * NARROWEST_CHANNEL, np.float32)
-    floor = np.maximum(floor, np.abs(bias) / np.float32(input_scale * BIAS_LIMIT))
+    floor = np.maximum(floor, (np.abs(bias) + RAISED_BY) / np.float32(input_scale * BIAS_LIMIT))
     # The product with the input's scale is the accumulator's unit; denormal, it would have no digits left.
     tiny = np.finfo(np.float32).tiny
     floor = np.maximum(floor, max(tiny, np.float32(tiny / input_scale)))

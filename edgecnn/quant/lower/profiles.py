@@ -15,7 +15,7 @@ from edgecnn.quant.placement import Role
 OPENVINO = Profile("openvino", frozenset({Role.INPUT}), int8_gates=True, raised=True)
 
 # ONNX Runtime's CPU kernels are INT8 to INT8: without a quantized output a convolution runs in float.
-ONNXRUNTIME = Profile("onnxruntime", frozenset(Role), int32_bias=True)
+ONNXRUNTIME = Profile("onnxruntime", frozenset(Role), int8_gates=True, int32_bias=True, from_codes=True)
 
 # TensorRT's kernels know no zero-point and read one scale per activation. An Add's convolution is left bare and its
 # skip has codes, which decides what the fused kernel writes. Gates are vectors, and so are linear layers at batch 1,

@@ -1,21 +1,21 @@
 """QuantizeLinear/DequantizeLinear nodes from a quantizer table, for any profile."""
 
 from dataclasses import dataclass, replace
-from typing import Any
 
 import numpy as np
 import onnx
-from onnx import helper, numpy_helper
+from onnx import numpy_helper
 
 from edgecnn.graph.check import check_graph
 from edgecnn.graph.graph import Graph
 from edgecnn.names import INPUT
+from edgecnn.quant.lower.codes import computed_from_codes
+from edgecnn.quant.lower.pairs import activation_pair, dequantize
 from edgecnn.quant.lower.scales import check_scales
 from edgecnn.quant.placement import Placement, Role, needing_zero, skip_input
 from edgecnn.quant.table import (
     REDUCED_MAX,
     WEIGHT_MAX,
-    ActivationQuantizer,
     Layer,
     QuantizerTable,
     WeightQuantizer,
@@ -35,6 +35,7 @@ class Profile:
         int32_bias: biases are int32 multiples of (input scale × weight scale), else they stay float.
         weight_max: the largest code of a weight, which the table is made for.
         raised: linear tensors are raised, in the end, to have no zero-point; see ``lower/raised.py``.
+        from_codes: activations and gates are computed from codes, with quantizers of their own; see ``lower/codes.py``.
     """
 
     name: str
@@ -45,6 +46,7 @@ class Profile:
     symmetric: bool = False
     int32_bias: bool = False
     raised: bool = False
+    from_codes: bool = False
     weight_max: int = WEIGHT_MAX
 
     @property
@@ -78,7 +80,7 @@ class Profile:
 
 
 def lower(graph: Graph, table: QuantizerTable, profile: Profile) -> Graph:
-    """The Q/DQ graph of a profile: every code as in the table, nothing else changed.
+    """The Q/DQ graph of a profile: every code as in the table, nothing else changed but what is computed from codes.
 
     Raises:
         InputError: a scale that is zero, denormal or not finite.
@@ -113,7 +115,7 @@ def lower(graph: Graph, table: QuantizerTable, profile: Profile) -> Graph:
     del model.graph.node[:], model.graph.initializer[:]
     model.graph.node.extend(nodes)
     model.graph.initializer.extend(sorted([*kept, *tensors], key=lambda tensor: tensor.name))
-    lowered = Graph(model)
+    lowered = computed_from_codes(Graph(model)) if profile.from_codes else Graph(model)
     check_graph(lowered, f"lowered graph ({profile.name})")
     check_scales(lowered)
     return lowered
@@ -128,24 +130,13 @@ def _reads_codes(graph: Graph, node: onnx.NodeProto, name: str, table: Quantizer
     return any(layer.node == node.name for layer in table.layers)
 
 
-def activation_pair(name: str, quantizer: ActivationQuantizer, tensors: list[onnx.TensorProto]) -> list[onnx.NodeProto]:
-    """The Q/DQ pair behind a tensor, whose output is ``name/DequantizeLinear``; its constants join ``tensors``."""
-    scale, zero_point, codes = f"{name}/scale", f"{name}/zero_point", f"{name}/QuantizeLinear"
-    tensors.append(numpy_helper.from_array(np.array(quantizer.scale, np.float32), scale))
-    tensors.append(numpy_helper.from_array(np.array(quantizer.zero_point, quantizer.dtype), zero_point))
-    return [
-        helper.make_node("QuantizeLinear", [name, scale, zero_point], [codes], codes),
-        _dequantize(name, codes, scale, zero_point),
-    ]
-
-
 def _weight(layer: Layer, table: QuantizerTable, tensors: list[onnx.TensorProto]) -> onnx.NodeProto:
     quantizer = table.weights[layer.weight]
     codes, scale, zero_point = (f"{layer.weight}/{part}" for part in ("codes", "scale", "zero_point"))
     tensors.append(numpy_helper.from_array(quantizer.codes, codes))
     tensors.append(numpy_helper.from_array(quantizer.scale, scale))
     tensors.append(numpy_helper.from_array(np.zeros(len(quantizer.scale), np.int8), zero_point))
-    return _dequantize(layer.weight, codes, scale, zero_point, axis=0)
+    return dequantize(layer.weight, codes, scale, zero_point, axis=0)
 
 
 def _bias(layer: Layer, table: QuantizerTable, tensors: list[onnx.TensorProto]) -> onnx.NodeProto:
@@ -154,10 +145,4 @@ def _bias(layer: Layer, table: QuantizerTable, tensors: list[onnx.TensorProto]) 
     codes, scale = f"{layer.bias}/codes", f"{layer.bias}/scale"
     tensors.append(numpy_helper.from_array(np.rint(table.biases[layer.bias] / step).astype(np.int32), codes))
     tensors.append(numpy_helper.from_array(step, scale))
-    return _dequantize(layer.bias, codes, scale, axis=0)
-
-
-def _dequantize(name: str, *inputs: str, axis: int | None = None) -> onnx.NodeProto:
-    output = f"{name}/DequantizeLinear"
-    attributes: dict[str, Any] = {} if axis is None else {"axis": axis}
-    return helper.make_node("DequantizeLinear", list(inputs), [output], output, **attributes)
+    return dequantize(layer.bias, codes, scale, axis=0)

@@ -11,7 +11,7 @@ from edgecnn.graph.graph import Graph
 from edgecnn.names import EFFORTS
 from edgecnn.progress import Progress
 from edgecnn.quant.ladder import Climbed, climb
-from edgecnn.quant.lower.profiles import ONNXRUNTIME, OPENVINO, TENSORRT
+from edgecnn.quant.lower.profiles import OPENVINO, PORTABLE, TENSORRT
 from edgecnn.quant.lower.qdq import Profile
 from edgecnn.quant.pixels import on_pixel_grid
 from edgecnn.quant.placement import needing_zero, place
@@ -127,7 +127,7 @@ def test_a_runtime_without_zero_points_has_signed_codes_where_no_bias_takes_one_
 
 def test_evidence_names_ranges_and_float_layers(climbed: Callable[..., Climbed], tiny_graph: TinyGraph) -> None:
     gates = place(tiny_graph()).gates
-    for profile, floating in ((OPENVINO, set()), (ONNXRUNTIME, set(gates))):
+    for profile, floating in ((OPENVINO, set()), (PORTABLE, set(gates))):
         found = climbed("fast", profile)
         for rung in found.rungs:
             assert set(rung.float_layers) == floating
@@ -156,7 +156,7 @@ def test_the_table_holds_the_layers_that_the_runtime_runs_in_int8(
     climbed: Callable[..., Climbed], tiny_graph: TinyGraph
 ) -> None:
     layers, gates = set(place(tiny_graph()).layers), place(tiny_graph()).gates
-    for profile, wanted in ((OPENVINO, layers), (ONNXRUNTIME, layers - gates)):
+    for profile, wanted in ((OPENVINO, layers), (PORTABLE, layers - gates)):
         found = climbed("fast", profile)
         assert found.graph.content == on_pixel_grid(tiny_graph(), HOW)[0].content
         assert {layer.node for layer in found.table.layers} == wanted

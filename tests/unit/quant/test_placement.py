@@ -81,11 +81,12 @@ def test_inside_squeeze_excitation_only_what_its_layers_read_has_a_quantizer(tin
     placement = place(graph)
     for node in graph.nodes:
         if node.name.endswith((".fc1/Conv", ".fc2/Conv")):
-            assert (node.input[0] in placement.roles) == (node.name in placement.gates)
+            assert (Role.INPUT in placement.roles.get(node.input[0], ())) == (node.name in placement.gates)
             assert node.output[0] not in placement.roles
     pools = [node for node in graph.nodes if node.name.endswith(".avgpool/GlobalAveragePool")]
     assert pools
     for pool in pools:
+        assert Role.OUTPUT in placement.roles[pool.output[0]]
         for user in graph.consumers[pool.input[0]]:
             if user.op_type == "Mul":  # the gate's product
                 assert not set(user.input) & {name for name, roles in placement.roles.items() if Role.INPUT in roles}

@@ -80,3 +80,9 @@ def test_a_range_ruined_by_one_value_is_replaced_and_no_range_is_widened(
     assert before.ranges == widest
     assert before.costs.keys() == costs.keys()
     assert before.costs[tensor] == pytest.approx(alone.divergence(tensor, widest[tensor].range))
+
+
+def test_one_image_is_enough(observed: tuple[Graph, Placement, dict[str, Histogram]]) -> None:
+    graph, placement, histograms = observed
+    widest = min_max(histograms)
+    assert search_ranges(graph, placement, histograms, widest, noise(1, 2)).best.ranges.keys() == widest.keys()
