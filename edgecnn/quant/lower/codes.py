@@ -109,9 +109,10 @@ class _Rewriting:
     def _bias_of(self, gate: onnx.NodeProto) -> onnx.NodeProto | None:
         """What reads the bias of the INT8 layer in front of a gate, if one is, and for nothing else."""
         layer = self._graph.producers[gate.input[0]]
-        if len(self._graph.consumers[gate.input[0]]) > 1 or not _codes(layer.input[-1]):
+        alone = len(self._graph.consumers[gate.input[0]]) == 1
+        if layer.op_type != "Conv" or not alone or not _codes(layer.input[2]):
             return None
-        return self._graph.producers[layer.input[-1]]
+        return self._graph.producers[layer.input[2]]
 
     def _wanted(self, activation: onnx.NodeProto) -> bool:
         """Whether a layer reads it in codes, or a gate scales it; a last pool's one in codes costs the logits 4 dB."""
