@@ -103,7 +103,8 @@ def search_ranges(
         if known.method == MIN_MAX:
             ranges = candidates(histograms[name]) | ranges
         # Half of the images name the best; then the others are asked as well whether it is better at all.
-        first = {method: alone.divergence(name, candidate, half) for method, candidate in ranges.items()}
+        first = {known.method: costs[name]} if few == half else {}
+        first |= {method: alone.divergence(name, ranges[method], half) for method in ranges if method not in first}
         best = min(first, key=first.__getitem__)
         both = {
             method: (first[method] + alone.divergence(name, ranges[method], other)) / 2

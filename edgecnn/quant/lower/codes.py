@@ -22,9 +22,9 @@ from onnx import helper, numpy_helper
 
 from edgecnn.graph.graph import Graph, with_weights
 from edgecnn.quant.calibrate import Range
-from edgecnn.quant.lower.pairs import activation_pair, dequantize
+from edgecnn.quant.lower.pairs import activation_pair
 from edgecnn.quant.placement import Role
-from edgecnn.quant.table import LEVELS, ActivationQuantizer, activation_quantizer
+from edgecnn.quant.table import LEVELS, RAISED_BY, ActivationQuantizer, activation_quantizer
 
 Double = NDArray[np.float64]
 
@@ -78,16 +78,13 @@ class _Rewriting:
     def _hard_swish(self, node: onnx.NodeProto) -> None:
         source, gate, three = node.input[0], f"{node.name}_gate", f"{node.name}_three"
         constant, code = THREE
-        constants: dict[str, NDArray[np.generic]] = {
-            f"{three}/codes": np.array(code, np.uint8),
-            f"{three}/scale": np.array(constant.scale, np.float32),
-            f"{three}/zero_point": np.array(constant.zero_point, np.uint8),
-        }
-        self._tensors += [numpy_helper.from_array(value, name) for name, value in constants.items()]
+        self._tensors.append(numpy_helper.from_array(np.array(code, np.uint8), f"{three}/codes"))
+        _, addend = activation_pair(three, constant, self._tensors)
+        addend.input[0] = f"{three}/codes"
         sixth = self._a_sixth_of(gate, gate)
         self._nodes += [
-            dequantize(three, f"{three}/codes", f"{three}/scale", f"{three}/zero_point"),
-            helper.make_node("Add", [source, f"{three}/DequantizeLinear"], [gate], gate),
+            addend,
+            helper.make_node("Add", [source, addend.output[0]], [gate], gate),
             *sixth,
             helper.make_node("Mul", [source, sixth[-1].output[0]], list(node.output), node.name),
         ]
@@ -95,7 +92,7 @@ class _Rewriting:
 
     def _hard_sigmoid(self, node: onnx.NodeProto, bias: onnx.NodeProto) -> None:
         codes, step = (self._graph.weights[name] for name in bias.input)
-        self._changed[bias.input[0]] = (codes + np.rint(3 / step.astype(np.float64))).astype(np.int32)
+        self._changed[bias.input[0]] = (codes + np.rint(RAISED_BY / step.astype(np.float64))).astype(np.int32)
         self._nodes += self._a_sixth_of(node.input[0], node.output[0])
         self._read[node.output[0]] = self._nodes[-1].output[0]
 
