@@ -44,7 +44,11 @@ def test_both_spellings_answer_alike_and_pass_the_gate(tmp_path: Path) -> None:
         for graph in models.values()
     )
     noise = compare(eager, whole).sqnr_db
+    best = np.sort(whole, axis=1)
+    decided = best[:, -1] - best[:, -2] > np.abs(eager - whole).max(axis=1)
+    assert decided.sum() >= 12
     for a, b in ((whole, casts), (whole, scales), (casts, scales)):
         found = compare(a, b)
-        assert found.agreement >= 15 / 16  # one image may be near a tie
+        assert found.agreement >= 15 / 16  # one image may be near a tie; where INT8's noise decides nothing, all agree
+        assert (a.argmax(axis=1) == b.argmax(axis=1))[decided].all()
         assert found.sqnr_db > noise - 3
