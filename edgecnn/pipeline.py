@@ -4,7 +4,6 @@ Read this file first. Each arrow is a function of the room it is named after; on
 prints.
 """
 
-import tempfile
 from collections.abc import Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from dataclasses import asdict, dataclass, replace
@@ -119,7 +118,7 @@ def export(request: ExportRequest, progress: Progress | None = None, network: "N
     """
     progress = progress or Progress()
     planned = plan(request)
-    with reserve(planned.out, planned.force), ExitStack() as images:
+    with reserve(planned.out, planned.force), ExitStack() as stack:
         # Imported here, because they bring torch and ONNX, which listing and verifying do without.
         from edgecnn.graph.graph import with_batch
         from edgecnn.graph.macs import activation_sizes, facts, layer_macs
@@ -133,19 +132,17 @@ def export(request: ExportRequest, progress: Progress | None = None, network: "N
         how, labels, interface = planned.data.preprocess, network.labels, network.interface(planned.batch)
         made = _made(planned, network, progress)
         with progress.stage("export to ONNX"):
-            calibration, judging = images.enter_context(_images(planned, labels, made))
+            calibration, judging = stack.enter_context(_images(planned, labels, made))
             if calibration is not None:
                 check_contrast(network.model, calibration, how)
             graph = network.graph
-        builds = Builds(planned.target)
+        builds = stack.enter_context(Builds(planned.target))
         climbed = None if calibration is None else _climbed(graph, calibration, planned, builds, interface, progress)
         quantized = None if climbed is None else _quantized(climbed.graph, climbed.table, planned)
         lowered = planned.target.finished(graph if quantized is None else quantized, planned.precision)
         with progress.stage(f"build for {planned.target.name}"):
-            built = builds.build(with_batch(lowered, planned.batch))
-            with tempfile.TemporaryDirectory() as folder:
-                session = planned.target.open_built(built, Path(folder), interface)
-                executed = session.executed()
+            built, session = builds.open(with_batch(lowered, planned.batch), interface)
+            executed = session.executed()
             advice = planned.target.advise(built, with_batch(graph, planned.batch)) if climbed is not None else None
         with progress.stage("check", len(judging)):
             stages = [*network.stages, graph_stage("lowered", lowered, interface, optimize=False)]
@@ -311,7 +308,7 @@ def _climbed(
             return planned.target.finished(_quantized(found, table, planned), planned.precision)
 
         budget_s = CHOOSING_S if planned.effort == BEST else TELLING_S
-        timer = table_timer(planned.target, builds, interface, image, finish, budget_s)
+        timer = table_timer(builds, interface, image, finish, budget_s)
     climbed = climb(graph, calibration, how, planned.effort, profile, progress, timer, max_drop_pp)
     if cache is not None:
         write_whole(cache, pack(climbed, key))

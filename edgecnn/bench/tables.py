@@ -1,17 +1,14 @@
 """What networks that differ in their INT8 layers take on the device, built and opened as artifacts are."""
 
-import tempfile
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import ExitStack
 from dataclasses import replace
 from functools import partial
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 from edgecnn.bench.latency import Run, race
 from edgecnn.data.preprocess import Float
-from edgecnn.targets.base import Interface, Session, Target
+from edgecnn.targets.base import Interface, Session
 from edgecnn.targets.builds import Builds
 
 if TYPE_CHECKING:
@@ -27,12 +24,12 @@ BUILT_AT_ONCE = 2  # runtimes build on one core, and hold a network twice meanwh
 
 
 def table_timer(
-    target: Target, builds: Builds, interface: Interface, image: Float, finish: "Finish", budget_s: float = CHOOSING_S
+    builds: Builds, interface: Interface, image: Float, finish: "Finish", budget_s: float = CHOOSING_S
 ) -> "Timer":
     """A timer for the ladder.
 
     Args:
-        builds: of the target.
+        builds: of the device's target.
         image: (1, C, H, W) float32, normalised; every image of a batch.
         finish: gives the graph that is built, from the FP32 graph and a table.
         budget_s: of counted rounds, for each network.
@@ -44,12 +41,10 @@ def table_timer(
         from edgecnn.graph.graph import with_batch
         from edgecnn.quant.rungs import Slowdown
 
-        with ExitStack() as stack, ThreadPoolExecutor(BUILT_AT_ONCE) as threads:
+        def opened(table: "QuantizerTable") -> Session:
+            return builds.open(with_batch(finish(graph, table), batch), fixed).session
 
-            def opened(table: "QuantizerTable") -> Session:
-                folder = Path(stack.enter_context(tempfile.TemporaryDirectory()))
-                return target.open_built(builds.build(with_batch(finish(graph, table), batch)), folder, fixed)
-
+        with ThreadPoolExecutor(BUILT_AT_ONCE) as threads:
             runs: list[tuple[str, Run]] = []
             for position, session in enumerate(threads.map(opened, tables)):
                 session.run(images)  # checks them; what is timed afterwards is the runtime alone

@@ -27,7 +27,7 @@ class Graph:
         """The same model gives the same bytes."""
         return bytes(self.model.SerializeToString(deterministic=True))
 
-    @property
+    @cached_property
     def sha256(self) -> str:
         return hashlib.sha256(self.content).hexdigest()
 

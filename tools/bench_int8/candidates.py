@@ -124,7 +124,8 @@ def _openvino(graph: Graph) -> Any:
 def _ours(ground: Ground, target: str) -> Graph:
     planned = ground.planned(target)
     interface = Interface(1, 3, ground.side, ground.side, len(ground.labels))
-    climbed = _climbed(ground.graph, ground.calibration, planned, Builds(planned.target), interface, Progress())
+    with Builds(planned.target) as builds:
+        climbed = _climbed(ground.graph, ground.calibration, planned, builds, interface, Progress())
     return _quantized(climbed.graph, climbed.table, planned)
 
 

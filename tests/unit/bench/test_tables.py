@@ -31,8 +31,9 @@ def test_every_table_is_built_as_an_artifact_is_and_timed_against_the_first(
     fewer = table.without([table.layers[1].node])
     image = np.zeros((1, 3, 32, 32), np.float32)
     target, interface = find_target("openvino"), Interface(batch, 3, 32, 32, 10)
-    timer = table_timer(target, Builds(target), interface, image, finish, budget_s=0.0)
-    found = timer(graph, [table, fewer, table])
+    with Builds(target) as builds:
+        timer = table_timer(builds, interface, image, finish, budget_s=0.0)
+        found = timer(graph, [table, fewer, table])
     # Built side by side, they may end in any order.
     assert sorted(finished) == [len(table.layers) - 1, len(table.layers), len(table.layers)]
     assert len(found) == 2

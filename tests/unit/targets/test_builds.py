@@ -1,9 +1,15 @@
 """The latest builds of a target are remembered, and no others."""
 
+import tempfile
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import pytest
 
 from edgecnn.graph.graph import Graph, with_batch
-from edgecnn.targets.builds import KEPT, Builds
+from edgecnn.targets.base import Interface
+from edgecnn.targets.builds import KEPT, Builds, Built
 from edgecnn.targets.onnxruntime import OnnxTarget
 
 
@@ -18,15 +24,39 @@ class Counted(OnnxTarget):
         return super().build(graph)
 
 
-def test_the_latest_graphs_are_built_once(tiny_graph: Callable[..., Graph]) -> None:
+def test_the_latest_graphs_are_built_and_opened_once(tiny_graph: Callable[..., Graph]) -> None:
     target = Counted()
-    builds = Builds(target)
     graphs = [with_batch(tiny_graph(), batch) for batch in range(1, KEPT + 2)]
     wanted = [OnnxTarget().build(graph) for graph in graphs]
-    assert [builds.build(graph) for graph in graphs[:KEPT]] == wanted[:KEPT]
-    assert [builds.build(graph) for graph in graphs[:KEPT]] == wanted[:KEPT]
-    assert len(target.built) == KEPT
-    assert builds.build(graphs[KEPT]) == wanted[KEPT]
-    assert builds.build(graphs[KEPT - 1]) == wanted[KEPT - 1]
-    assert builds.build(graphs[0]) == wanted[0]  # the oldest was forgotten
+    with Builds(target) as builds:
+
+        def opened(position: int) -> Built:
+            return builds.open(graphs[position], Interface(position + 1, 3, 32, 32, 10))
+
+        first = [opened(position) for position in range(KEPT)]
+        assert [built.files for built in first] == wanted[:KEPT]
+        assert [opened(position).session is first[position].session for position in range(KEPT)] == [True] * KEPT
+        assert len(target.built) == KEPT
+        assert opened(KEPT).files == wanted[KEPT]
+        assert opened(KEPT - 1).session is first[KEPT - 1].session
+        assert opened(0).session is not first[0].session  # the oldest was forgotten
     assert target.built == [graph.sha256 for graph in (*graphs, graphs[0])]
+
+
+def test_another_interface_is_another_session(tiny_graph: Callable[..., Graph]) -> None:
+    dynamic = with_batch(tiny_graph(), None)
+    with Builds(OnnxTarget()) as builds:
+        many, one = (builds.open(dynamic, Interface(batch, 3, 32, 32, 10)) for batch in (None, 1))
+        assert (many.session.interface.batch, one.session.interface.batch) == (None, 1)
+
+
+def test_sessions_have_their_files_until_the_end(
+    tiny_graph: Callable[..., Graph], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
+    with Builds(OnnxTarget()) as builds, ThreadPoolExecutor(2) as threads:
+        graphs = [with_batch(tiny_graph(), batch) for batch in (1, 1, 2, 3)]  # threads may build the same one twice
+        interfaces = [Interface(batch, 3, 32, 32, 10) for batch in (1, 1, 2, 3)]
+        list(threads.map(builds.open, graphs, interfaces))
+        assert len(list(tmp_path.iterdir())) == KEPT
+    assert not list(tmp_path.iterdir())

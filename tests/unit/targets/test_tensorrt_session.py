@@ -143,7 +143,7 @@ def test_what_is_timed_for_the_ladder_is_what_is_built(
     planned = plan(request)
     calibration = load_set("fashion-mnist-512", [str(index) for index in range(10)])
     finished: list[Any] = []
-    monkeypatch.setattr(pipeline, "table_timer", lambda *arguments: finished.append(arguments[4:]))
+    monkeypatch.setattr(pipeline, "table_timer", lambda *arguments: finished.append(arguments[3:]))
     monkeypatch.setattr("edgecnn.quant.ladder.climb", lambda *arguments: None)
     graph = tiny_graph()
     pipeline._climbed(graph, calibration, planned, Builds(planned.target), INTERFACE, Progress())
