@@ -1,11 +1,10 @@
 """What NVIDIA's own tools say of a machine's GPUs and of a Jetson's power mode, where they are installed."""
 
 import re
-import shutil
-import subprocess
 from typing import Any
 
-LIMIT_S = 10
+from edgecnn.bench.tools import said
+
 # Names that `nvidia-smi --help-query-gpu` documents, and the record's own.
 FIELDS = {
     "name": "name",
@@ -52,12 +51,12 @@ def gpu_watts() -> float | None:
 
 def jetson_power_mode() -> str:
     """Such as ``MAXN``; empty where there is no ``nvpmodel``."""
-    found = re.search(r"NV Power Mode:\s*(.+)", _said("nvpmodel", "-q"))
+    found = re.search(r"NV Power Mode:\s*(.+)", said("nvpmodel", "-q"))
     return found[1].strip() if found else ""
 
 
 def _rows(fields: str) -> list[list[str]]:
-    found = _said("nvidia-smi", f"--query-gpu={fields}", "--format=csv,noheader,nounits")
+    found = said("nvidia-smi", f"--query-gpu={fields}", "--format=csv,noheader,nounits")
     return [[cell.strip() for cell in line.split(",")] for line in found.splitlines()]
 
 
@@ -70,17 +69,3 @@ def _slowed_by(mask: str) -> dict[str, str]:
 
 def _number(cell: str) -> str | float:
     return float(cell) if re.fullmatch(r"-?\d+(\.\d+)?", cell) else cell
-
-
-def _said(tool: str, *arguments: str) -> str:
-    """What a tool prints; nothing where it is missing, fails or hangs."""
-    path = shutil.which(tool)
-    if path is None:
-        return ""
-    try:
-        done = subprocess.run(  # noqa: S603  # a fixed tool with fixed arguments
-            [path, *arguments], capture_output=True, text=True, timeout=LIMIT_S, check=True
-        )
-    except (OSError, subprocess.SubprocessError):
-        return ""
-    return done.stdout

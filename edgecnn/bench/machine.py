@@ -13,7 +13,9 @@ from importlib import metadata
 from pathlib import Path
 from typing import Any
 
+from edgecnn.bench.files import numbers, text, words
 from edgecnn.bench.gpu import CHANGING, gpus, jetson_power_mode
+from edgecnn.bench.slowed import UNKNOWN, Slowed, in_words, slowed
 from edgecnn.targets.base import available_cores
 
 ROOT = Path("/")
@@ -36,6 +38,7 @@ class Snapshot:
         temperature_c: of the hottest zone.
         throttles: events since it was started.
         gpus: as ``gpu.gpus`` has them.
+        slowed: what holds the processor down, where something tells.
         total_s, busy_s, stolen_s: processor time of all cores since it was started.
         process_s: of it, this process's own.
     """
@@ -49,20 +52,19 @@ class Snapshot:
     stolen_s: float
     process_s: float
     gpus: tuple[dict[str, Any], ...] = ()
+    slowed: Slowed = UNKNOWN
 
 
 def snapshot(root: Path = ROOT) -> Snapshot:
     """A look at the machine now."""
-    clocks = _numbers(root, "sys/devices/system/cpu/cpu[0-9]*/cpufreq/scaling_cur_freq")
+    clocks = numbers(root, "sys/devices/system/cpu/cpu[0-9]*/cpufreq/scaling_cur_freq")
     if not clocks:  # what x86 kernels without a frequency driver know
-        clocks = [
-            1000 * float(mhz) for mhz in re.findall(r"^cpu MHz\s*:\s*([\d.]+)", _text(root, "proc/cpuinfo"), re.M)
-        ]
-    zones = _numbers(root, "sys/class/thermal/thermal_zone*/temp")
-    throttles = _numbers(root, "sys/devices/system/cpu/cpu[0-9]*/thermal_throttle/*_throttle_count")
-    load = _text(root, "proc/loadavg").split()
+        clocks = [1000 * float(mhz) for mhz in re.findall(r"^cpu MHz\s*:\s*([\d.]+)", text(root, "proc/cpuinfo"), re.M)]
+    zones = numbers(root, "sys/class/thermal/thermal_zone*/temp")
+    throttles = numbers(root, "sys/devices/system/cpu/cpu[0-9]*/thermal_throttle/*_throttle_count")
+    load = text(root, "proc/loadavg").split()
     # user, nice, system, idle, iowait, irq, softirq, steal
-    cpu = re.match(r"cpu +((?:\d+ ?){8})", _text(root, "proc/stat"))
+    cpu = re.match(r"cpu +((?:\d+ ?){8})", text(root, "proc/stat"))
     ticks = [TICK_S * int(value) for value in cpu[1].split()] if cpu else [0.0] * 8
     return Snapshot(
         clock_mhz=round(sum(clocks) / len(clocks) / 1000, 1) if clocks else None,
@@ -74,6 +76,7 @@ def snapshot(root: Path = ROOT) -> Snapshot:
         stolen_s=ticks[7],
         process_s=time.process_time(),
         gpus=tuple(gpus()),
+        slowed=slowed(root),
     )
 
 
@@ -83,7 +86,7 @@ def facts(before: Snapshot, after: Snapshot, root: Path = ROOT) -> dict[str, Any
     What a reader would look for and the machine does not say is listed by name under ``unreadable``.
     """
     watched = {
-        "governor": ", ".join(sorted(_words(root, "sys/devices/system/cpu/cpu[0-9]*/cpufreq/scaling_governor"))),
+        "governor": ", ".join(sorted(words(root, "sys/devices/system/cpu/cpu[0-9]*/cpufreq/scaling_governor"))),
         "clock_mhz": {"before": before.clock_mhz, "after": after.clock_mhz},
         "temperature_c": {"before": before.temperature_c, "after": after.temperature_c},
         "throttled": throttled(before, after),
@@ -94,11 +97,13 @@ def facts(before: Snapshot, after: Snapshot, root: Path = ROOT) -> dict[str, Any
             "cpu": _cpu(root),
             **found,
             "unreadable": [name for name in watched if name not in found],
+            "slowed_by": {"before": in_words(before.slowed.now), "after": in_words(after.slowed.now)},
+            "slowed_since_boot_by": in_words(after.slowed.since_boot),
             "load_average": {"before": before.load_average, "after": after.load_average},
             "memory_bytes": _memory(root),
             "gpus": [_gpu(*pair) for pair in zip(before.gpus, after.gpus, strict=False)],
             "power_mode": jetson_power_mode(),
-            "board": _text(root, "proc/device-tree/model").strip("\0\n"),
+            "board": text(root, "proc/device-tree/model").strip("\0\n"),
             "container": _container(root),
             "cpu_limit": _cpu_limit(root),
             "os": _os(root),
@@ -148,21 +153,21 @@ def _gpu(before: dict[str, Any], after: dict[str, Any]) -> dict[str, Any]:
 
 
 def _cpu(root: Path) -> dict[str, Any]:
-    text = _text(root, "proc/cpuinfo")
-    flags = re.search(r"^(?:flags|Features)\s*:\s*(.*)$", text, re.M)
-    model = re.search(r"^(?:model name|Hardware|Model)\s*:\s*(.*)$", text, re.M)
+    content = text(root, "proc/cpuinfo")
+    flags = re.search(r"^(?:flags|Features)\s*:\s*(.*)$", content, re.M)
+    model = re.search(r"^(?:model name|Hardware|Model)\s*:\s*(.*)$", content, re.M)
     owned = set(flags[1].split()) if flags else set()
     return {
         "model": model[1].strip() if model else "",
         "architecture": platform.machine(),
-        "cores": len(re.findall(r"^processor\s*:", text, re.M)) or os.cpu_count(),
+        "cores": len(re.findall(r"^processor\s*:", content, re.M)) or os.cpu_count(),
         "usable_cores": available_cores(),
         "isa": [name for name in ISA if name in owned],
     }
 
 
 def _memory(root: Path) -> dict[str, int]:
-    rows = dict(re.findall(r"^(\w+):\s+(\d+) kB", _text(root, "proc/meminfo"), re.M))
+    rows = dict(re.findall(r"^(\w+):\s+(\d+) kB", text(root, "proc/meminfo"), re.M))
     names = {"total": "MemTotal", "available": "MemAvailable"}
     return {name: 1024 * int(rows[key]) for name, key in names.items() if key in rows}
 
@@ -173,22 +178,22 @@ def _container(root: Path) -> str:
         return "docker"
     if (root / "run/.containerenv").exists():
         return "podman"
-    return "kubernetes" if "kubepods" in _text(root, "proc/self/cgroup") else ""
+    return "kubernetes" if "kubepods" in text(root, "proc/self/cgroup") else ""
 
 
 def _cpu_limit(root: Path) -> float | None:
     """Cores that control groups leave this process, where they limit it (version 2, then version 1)."""
-    quota, _, period = _text(root, "sys/fs/cgroup/cpu.max").partition(" ")
+    quota, _, period = text(root, "sys/fs/cgroup/cpu.max").partition(" ")
     if not period:
-        quota = _text(root, "sys/fs/cgroup/cpu/cpu.cfs_quota_us")
-        period = _text(root, "sys/fs/cgroup/cpu/cpu.cfs_period_us")
+        quota = text(root, "sys/fs/cgroup/cpu/cpu.cfs_quota_us")
+        period = text(root, "sys/fs/cgroup/cpu/cpu.cfs_period_us")
     if not quota.strip().isdigit() or not period.strip().isdigit():
         return None  # "max", or -1
     return round(int(quota) / int(period), 2)
 
 
 def _os(root: Path) -> str:
-    found = re.search(r'^PRETTY_NAME="?([^"\n]*)', _text(root, "etc/os-release"), re.M)
+    found = re.search(r'^PRETTY_NAME="?([^"\n]*)', text(root, "etc/os-release"), re.M)
     return found[1] if found else ""
 
 
@@ -200,23 +205,6 @@ def _versions() -> dict[str, str]:
         except metadata.PackageNotFoundError:
             continue
     return found
-
-
-def _text(root: Path, path: str) -> str:
-    """A file's text, or nothing: a machine need not have it, nor let everybody read it."""
-    try:
-        return (root / path).read_text("utf-8", "replace")
-    except OSError:
-        return ""
-
-
-def _words(root: Path, pattern: str) -> set[str]:
-    return {text.strip() for path in root.glob(pattern) if (text := _text(root, str(path.relative_to(root))))}
-
-
-def _numbers(root: Path, pattern: str) -> list[float]:
-    texts = [_text(root, str(path.relative_to(root))).strip() for path in root.glob(pattern)]
-    return [float(text) for text in texts if re.fullmatch(r"-?\d+", text)]
 
 
 def _without_gaps(table: dict[str, Any]) -> dict[str, Any]:

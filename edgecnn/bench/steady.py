@@ -5,6 +5,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from edgecnn.bench.machine import Snapshot, throttled
+from edgecnn.bench.slowed import Slowed, in_words
 
 SPREAD = 0.15  # of the middle half, against the median
 DRIFT = 0.10  # between the medians of both halves of a run
@@ -46,6 +47,14 @@ def unsteady_machine(before: Snapshot, after: Snapshot) -> list[str]:
         reasons.append(f"clock: went from {before.clock_mhz:.0f} to {after.clock_mhz:.0f} MHz")
     if times := throttled(before, after):
         reasons.append(f"heat: the processor was throttled {times} times")
+    if why := _held_down(before.slowed, after.slowed):
+        reasons.append(f"CPU: its clock was held down by {in_words(why)}")
     slowed = sorted({gpu["slowed_by"] for gpu in after.gpus if gpu.get("slowed_by", "nothing") != "nothing"})
     reasons += [f"GPU: its clocks were held down by {why}" for why in slowed]
     return reasons
+
+
+def _held_down(before: Slowed, after: Slowed) -> frozenset[str]:
+    """At either look, or between them for the first time since the machine was started."""
+    since = (after.since_boot or frozenset()) - (before.since_boot or frozenset())
+    return since.union(before.now or (), after.now or ())

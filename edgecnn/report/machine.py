@@ -15,6 +15,8 @@ NAMES = {
     "clock_mhz": "CPU clock",
     "temperature_c": "Temperature",
     "throttled": "Throttling events",
+    "slowed_by": "CPU clock held down by",
+    "slowed_since_boot_by": "CPU clock held down since it was started, by",
     "memory_bytes.total": "Memory",
     "memory_bytes.available": "Memory available",
     "gpu.name": "GPU",

@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 
 from edgecnn.bench.machine import Snapshot, facts, one_line, snapshot
+from edgecnn.bench.slowed import Slowed
 from edgecnn.bench.steady import unsteady_machine, unsteady_times
 
 XEON = """\
@@ -23,7 +24,13 @@ ORIN = """\
 processor\t: 0
 Features\t: fp asimd asimdhp asimddp
 """
-CALM = Snapshot(2000.0, 0.5, 40.0, 0, 100.0, 50.0, 0.0, 10.0)
+
+
+def slow(*reasons: str) -> Slowed:
+    return Slowed(frozenset(reasons), frozenset(reasons))
+
+
+CALM = Snapshot(2000.0, 0.5, 40.0, 0, 100.0, 50.0, 0.0, 10.0, slowed=Slowed(frozenset(), frozenset()))
 
 
 def write(root: Path, **files: str) -> None:
@@ -161,6 +168,8 @@ def test_our_own_work_is_not_held_against_us() -> None:
         ({"total_s": 120.0, "stolen_s": 5.0}, "load: other guests of the host took 25% of the processor time"),
         ({"clock_mhz": 1500.0}, "clock: went from 2000 to 1500 MHz"),
         ({"throttles": 3}, "heat: the processor was throttled 3 times"),
+        ({"slowed": slow("throttling", "under-voltage")}, "CPU: its clock was held down by throttling, under-voltage"),
+        ({"slowed": Slowed(frozenset(), frozenset({"throttling"}))}, "CPU: its clock was held down by throttling"),
         ({"gpus": ({"slowed_by": "power cap"},)}, "GPU: its clocks were held down by power cap"),
     ],
 )
