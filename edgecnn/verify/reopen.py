@@ -5,9 +5,12 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
+
 from edgecnn.artifact import Artifact
 from edgecnn.data.preprocess import Float
 from edgecnn.errors import EdgecnnError, IntegrityError, UnavailableError
+from edgecnn.graph.session import in_chunks
 from edgecnn.models.registry import find_model
 from edgecnn.targets.base import UNTUNED, Interface, Session, Tuning
 from edgecnn.targets.cpu import CpuTarget, saturates
@@ -20,17 +23,23 @@ if TYPE_CHECKING:
 
     from edgecnn.graph.graph import Graph
 
+# Pixels of images that torch answers at once: 32 images of 224x224 take a third more processor time than 8.
+AT_ONCE = 8 * 224**2
+
 
 def torch_stage(name: str, model: "nn.Module") -> Stage:
     """A stage that runs a torch network."""
     import torch
 
-    def run(images: Float) -> Float:
+    def answer(images: Float) -> Float:
         # Channels next to each other in memory: torch's convolutions then need no other order in between.
         batch = torch.from_numpy(images).contiguous(memory_format=torch.channels_last)
         with torch.inference_mode():
             logits: Float = model(batch).numpy()
         return logits
+
+    def run(images: Float) -> Float:
+        return np.concatenate([answer(part) for part in in_chunks(images, max(1, AT_ONCE // images[0, 0].size))])
 
     return Stage(name, run)
 
