@@ -17,7 +17,7 @@ from edgecnn.bench.opening import Opening, measure_opening
 from edgecnn.bench.peak import measure_peak, roofline
 from edgecnn.bench.record import IMAGES, LATENCY, SCHEMA, THROUGHPUT, Energy, LayerTime, Row, Run, Settings, now
 from edgecnn.bench.steady import unsteady_machine, unsteady_times
-from edgecnn.bench.throughput import TURNS, flood_in_turns
+from edgecnn.bench.throughput import TURNS, Load, flood_in_turns
 from edgecnn.data.preprocess import Float
 from edgecnn.errors import EdgecnnError, UnavailableError, UsageError, unknown_name
 from edgecnn.names import __version__
@@ -88,7 +88,7 @@ def bench(request: BenchRequest, progress: Progress | None = None) -> Run:
         executed = {row.candidate.name: row.candidate.executed(row.session) for row in ready}
         peaks = _peaks(ready, executed, tuning)
     before = snapshot()
-    result, speeds = _timed(ready, request, progress)
+    result, loads = _timed(ready, request, progress)
     after = snapshot()
     with progress.stage("peaks and energy"):
         peaks = _higher(peaks, _peaks(ready, executed, tuning))
@@ -108,13 +108,15 @@ def bench(request: BenchRequest, progress: Progress | None = None) -> Run:
             rows.append(_row(candidate, refusals[name], {"size_bytes": candidate.size_bytes()}))
             continue
         times = result.times(name)
-        per_s = batch * speeds.get(name, 1000 / times.p50_ms)
+        load = loads.get(name)
+        per_s = batch * (1000 / times.p50_ms if load is None else load.batches_per_s)
         macs = sum(candidate.artifact.layer_macs.values())
         measured = {
             "runtime": _runtime(candidate.package),
             "executed": executed[name],
             "times": times,
             "images_per_s": round(per_s, 3),
+            "requests": load and load.requests,
             "size_bytes": candidate.size_bytes(),
             "ratio": None if name == first else result.ratio(name, first),
             "energy": energies[name],
@@ -171,15 +173,15 @@ def _open(
     return ready, refusals
 
 
-def _timed(ready: Sequence[Opened], request: BenchRequest, progress: Progress) -> tuple[Race, Mapping[str, float]]:
-    """Times of each, and batches per second where they were flooded."""
+def _timed(ready: Sequence[Opened], request: BenchRequest, progress: Progress) -> tuple[Race, Mapping[str, Load]]:
+    """Times of each, and what came of each load where they were flooded."""
     if request.mode == THROUGHPUT:
         floods = [
             (row.candidate.name, lambda seconds, row=row: row.session.flood(row.batches, seconds)) for row in ready
         ]
         with progress.stage("time", TURNS):
             flooded = flood_in_turns(floods, request.duration_s, progress.advance)
-        return flooded.race, flooded.batches_per_s
+        return flooded.race, flooded.loads
     runs = [(row.candidate.name, _in_rotation(row.session, row.batches)) for row in ready]
     with progress.stage("time"):
         return race(runs, request.duration_s * len(ready), MOST_ROUNDS, on_round=progress.advance), {}
@@ -225,7 +227,7 @@ def _opening(found: Opening | str) -> tuple[dict[str, Any], dict[str, str]]:
 
 def _energy(row: Opened, batch: int, request: BenchRequest) -> Energy:
     def work() -> int:
-        return batch * row.session.flood(row.batches, ENERGY_S)[0]
+        return batch * len(row.session.flood(row.batches, ENERGY_S).requests_ms)
 
     return measure_energy(work, find_target(row.candidate.artifact.manifest["target"]).name == "tensorrt")
 

@@ -62,6 +62,22 @@ class Times(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     rounds_ms: tuple[float, ...]
 
 
+class Requests(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """Milliseconds from the begin of a request to its answer, with as many others under way as the runtime likes.
+
+    Args:
+        n: counted requests, of one batch each; nothing of the tail is cut off.
+        p99_ms: None where ``n`` is too small to have one.
+    """
+
+    n: int
+    p50_ms: float
+    p90_ms: float
+    p99_ms: float | None
+    mean_ms: float
+    max_ms: float
+
+
 class Energy(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """Joules of one image, or why there are none.
 
@@ -118,6 +134,7 @@ class Row(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
             runtime does not say.
         runtime: ``openvino 2026.4.1``.
         images_per_s: at the median; in throughput mode over the whole run.
+        requests: of throughput mode alone.
         load_ms, first_ms: opening, and the first inference after it.
         memory_bytes: resident memory that opening and running added.
         size_bytes: of the files that the runtime opens.
@@ -136,6 +153,7 @@ class Row(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     runtime: str = ""
     executed: dict[str, float] = {}
     times: Times | None = None
+    requests: Requests | None = None
     images_per_s: float | None = None
     load_ms: float | None = None
     first_ms: float | None = None

@@ -3,13 +3,22 @@
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
-from edgecnn.bench.latency import Race
+import numpy as np
+
+from edgecnn.bench.latency import FEWEST_FOR_P99, Race
+from edgecnn.bench.record import Requests
+from edgecnn.targets.base import Flood
 
 TURNS = 20  # counted ones of each candidate, so that a ratio has an interval
 SHORTEST_S = 0.05  # of a turn: opening the queues must not be what is timed
 
-# Answers batches for so many seconds; returns how many, and how long it took.
-Flood = Callable[[float], tuple[int, float]]
+
+@dataclass(frozen=True)
+class Load:
+    """What came of a candidate's load over all of its turns."""
+
+    batches_per_s: float
+    requests: Requests
 
 
 @dataclass(frozen=True)
@@ -18,24 +27,27 @@ class Flooded:
 
     Args:
         race: milliseconds per batch of every turn.
-        batches_per_s: of each candidate, over all of its turns.
+        loads: by candidate.
     """
 
     race: Race
-    batches_per_s: dict[str, float]
+    loads: dict[str, Load]
 
 
 def flood_in_turns(
-    floods: Sequence[tuple[str, Flood]], duration_s: float, on_turn: Callable[[], object] = lambda: None
+    floods: Sequence[tuple[str, Callable[[float], Flood]]],
+    duration_s: float,
+    on_turn: Callable[[], object] = lambda: None,
 ) -> Flooded:
     """Floods candidates in turns; the first turn of each warms it up and is not counted.
 
     Args:
+        floods: each answers batches for so many seconds.
         duration_s: of each candidate, all of its counted turns together.
         on_turn: called when each candidate had one more counted turn.
     """
     seconds = max(duration_s / TURNS, SHORTEST_S)
-    turns: dict[str, list[tuple[int, float]]] = {name: [] for name, _ in floods}
+    turns: dict[str, list[Flood]] = {name: [] for name, _ in floods}
     for turn in range(TURNS + 1):
         for name, flood in floods:
             found = flood(seconds)
@@ -43,6 +55,21 @@ def flood_in_turns(
                 turns[name].append(found)
         if turn:
             on_turn()
-    race = Race({name: tuple(1000 * took / count for count, took in rows) for name, rows in turns.items()})
-    speed = {name: sum(count for count, _ in rows) / sum(took for _, took in rows) for name, rows in turns.items()}
-    return Flooded(race, speed)
+    race = Race({name: tuple(1000 / flood.per_s for flood in rows) for name, rows in turns.items()})
+    return Flooded(race, {name: _load(rows) for name, rows in turns.items()})
+
+
+def _load(turns: Sequence[Flood]) -> Load:
+    ms = np.concatenate([flood.requests_ms for flood in turns])
+    p50, p90, p99 = (round(float(value), 4) for value in np.percentile(ms, (50, 90, 99)))
+    return Load(
+        batches_per_s=len(ms) / sum(flood.seconds for flood in turns),
+        requests=Requests(
+            n=len(ms),
+            p50_ms=p50,
+            p90_ms=p90,
+            p99_ms=p99 if len(ms) >= FEWEST_FOR_P99 else None,
+            mean_ms=round(float(ms.mean()), 4),
+            max_ms=round(float(ms.max()), 4),
+        ),
+    )

@@ -7,7 +7,7 @@ from rich.markup import escape
 from edgecnn.bench.latency import differs
 from edgecnn.bench.machine import one_line
 from edgecnn.bench.modules import Line, Part, layer_table
-from edgecnn.bench.record import Row, Run
+from edgecnn.bench.record import LATENCY, Row, Run, Times
 from edgecnn.console.screen import out, shown, table_of
 from edgecnn.report.columns import FEW
 
@@ -16,17 +16,19 @@ MOST_KINDS = 3  # of a line's kernels that are named
 
 def print_run(run: Run) -> None:
     """The table, then the machine, what could not be timed, and what makes the times doubtful."""
-    latency = run.settings.mode == "latency"
+    latency = run.settings.mode == LATENCY
     per = "call" if run.settings.batch == 1 else f"batch of {run.settings.batch}"
+    calls = ("n|", "p50 ms|", "p90|", "p99|", "mean|", "min|", "images/s|", "times as long")
+    turns = ("turns|", "images/s|", "times as long", "request p50 ms|", "p90|", "p99|", "max|")
     table = table_of(
-        "name", "computes in", "n|", "p50 ms|", "p90|", "p99|", "mean|", "min|", "images/s|", "times as long",
-        "of peak|", "load ms|", "first ms|", "memory MB|", "size MB|", "",
+        "name", "computes in", *(calls if latency else turns), "of peak|", "load ms|", "first ms|", "memory MB|",
+        "size MB|", "",
     )  # fmt: skip
     for row in run.rows:
         if row.times is not None:
             table.add_row(*_cells(row, run))
     out.print(table)
-    per_turn = "" if latency else "; in throughput mode n counts turns, and times are theirs per call"
+    per_turn = "" if latency else "; a request has as many others beside it as the runtime likes"
     threads = "the runtime's own threads" if run.settings.threads is None else f"threads: {run.settings.threads}"
     out.print(f"{run.settings.mode} per {per}, {threads}, on {shown(run.settings.images)}{per_turn}")
     for row in run.rows:
@@ -68,14 +70,7 @@ def _cells(row: Row, run: Run) -> list[str]:
     return [
         shown(row.name),
         ", ".join(name if share == 1 else f"{name} {share:.0%}" for name, share in row.executed.items()) or "?",
-        str(times.n),
-        f"{times.p50_ms:.3f}",
-        f"{times.p90_ms:.3f}",
-        FEW if times.p99_ms is None else f"{times.p99_ms:.3f}",
-        f"{times.mean_ms:.3f}",
-        f"{times.min_ms:.3f}",
-        f"{row.images_per_s:,.1f}",
-        ratio_cell(row, run),
+        *(_calls(row, times, run) if run.settings.mode == LATENCY else _turns(row, times, run)),
         "–" if row.roofline is None else f"{row.roofline.share:.1%}",
         _figure(row.load_ms),
         _figure(row.first_ms),
@@ -83,6 +78,38 @@ def _cells(row: Row, run: Run) -> list[str]:
         _figure(None if row.size_bytes is None else row.size_bytes / 1e6),
         "[yellow]unstable[/]" if row.unstable else "",
     ]
+
+
+def _calls(row: Row, times: Times, run: Run) -> list[str]:
+    return [
+        str(times.n),
+        f"{times.p50_ms:.3f}",
+        f"{times.p90_ms:.3f}",
+        _tail(times.p99_ms),
+        f"{times.mean_ms:.3f}",
+        f"{times.min_ms:.3f}",
+        f"{row.images_per_s:,.1f}",
+        ratio_cell(row, run),
+    ]
+
+
+def _turns(row: Row, times: Times, run: Run) -> list[str]:
+    found = row.requests
+    waits = (
+        ["–"] * 4
+        if found is None
+        else [
+            f"{found.p50_ms:.3f}",
+            f"{found.p90_ms:.3f}",
+            _tail(found.p99_ms),
+            f"{found.max_ms:.3f}",
+        ]
+    )
+    return [str(times.n), f"{row.images_per_s:,.1f}", ratio_cell(row, run), *waits]
+
+
+def _tail(p99_ms: float | None) -> str:
+    return FEW if p99_ms is None else f"{p99_ms:.3f}"
 
 
 def _figure(value: float | None) -> str:

@@ -2,7 +2,7 @@
 
 from typing import NamedTuple
 
-from edgecnn.bench.record import Energy, Row, Run
+from edgecnn.bench.record import Energy, Requests, Row, Run
 from edgecnn.report.quality import TOP1, Quality, quality
 from edgecnn.report.reading import manifest_of
 from edgecnn.report.speed import of_throughput
@@ -59,6 +59,8 @@ COLUMNS = (
     Column("p99", "p99", "ms", "Of a hundred calls 99 took at most so long"),
     Column("runs", "Runs in", "", "Multiply-accumulates by the precision that kernels really compute in", words=True),
     Column("rate", "Rate", "images/s", "Images per second"),
+    Column("request50", "Request p50", "ms", "Median of all requests under load, each from its begin to its answer"),
+    Column("request99", "Request p99", "ms", "Of a hundred requests under load 99 took at most so long"),
     Column("size", "Size", "MB", "Files that the runtime opens"),
     Column("energy", "Energy", "mJ", "Of one image"),
 )
@@ -121,6 +123,7 @@ def cells(row: Row, run: Run) -> tuple[Cell, ...]:
         Cell(FEW, None) if times and times.p99_ms is None else _number(times.p99_ms if times else None),
         Cell(runs or DASH, runs or None),
         _number(row.images_per_s),
+        *_requests(row.requests),
         _number(row.size_bytes, 1e6),
         _energy(row.energy),
     )
@@ -164,6 +167,12 @@ def is_failure(word: str) -> bool:
 
 def _number(value: float | None, unit: float = 1) -> Cell:
     return Cell(DASH, None) if value is None else Cell(ms(value / unit), value)
+
+
+def _requests(found: Requests | None) -> tuple[Cell, Cell]:
+    if found is None:
+        return Cell(DASH, None), Cell(DASH, None)
+    return _number(found.p50_ms), Cell(FEW, None) if found.p99_ms is None else _number(found.p99_ms)
 
 
 def _accuracy(found: Quality | None) -> Cell:

@@ -1,6 +1,7 @@
 """How fast a row is: milliseconds per call, or images per second where a run was of throughput, turn by turn.
 
-A run of throughput has no latencies: its times are averages over all calls of a turn, of which many ran at once.
+The times of a run of throughput are averages over all calls of a turn, of which many ran at once; what a single request
+took under that load stands beside them (``Row.requests``).
 """
 
 from collections.abc import Sequence

@@ -10,7 +10,7 @@ import time
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple
 
 import numpy as np
 
@@ -143,6 +143,23 @@ def available_cores() -> int:
     return len(os.sched_getaffinity(0))
 
 
+class Flood(NamedTuple):
+    """What came of many requests, as many at once as a session was tuned for.
+
+    Args:
+        seconds: until the last was answered.
+        requests_ms: from the begin of each to its answer, in no order.
+    """
+
+    seconds: float
+    requests_ms: list[float]
+
+    @property
+    def per_s(self) -> float:
+        """Requests a second."""
+        return len(self.requests_ms) / self.seconds
+
+
 class Session(abc.ABC):
     """An opened artifact. Subclasses implement ``_run`` and ``executed``; ``run`` is the same on every runtime.
 
@@ -189,21 +206,21 @@ class Session(abc.ABC):
         """What ``run`` answers, of a batch that it took before: unchecked, so that timing has the runtime alone."""
         return self._run(image)
 
-    def flood(self, batches: Sequence[Float], seconds: float) -> tuple[int, float]:
+    def flood(self, batches: Sequence[Float], seconds: float) -> Flood:
         """Answers batches, over and over, as fast as it can; several at once where the session was tuned for that.
 
         Args:
             batches: that ``run`` has taken before.
             seconds: after which no further batch is begun.
-
-        Returns:
-            How many were answered, and the seconds until the last of them was.
         """
-        started, done = time.perf_counter(), 0
-        while done == 0 or time.perf_counter() - started < seconds:
-            self.run_again(batches[done % len(batches)])
-            done += 1
-        return done, time.perf_counter() - started
+        requests_ms: list[float] = []
+        started = now = time.perf_counter()
+        while not requests_ms or now - started < seconds:
+            before = now
+            self.run_again(batches[len(requests_ms) % len(batches)])
+            now = time.perf_counter()
+            requests_ms.append(1000 * (now - before))
+        return Flood(now - started, requests_ms)
 
     def kernel_times(self, batches: Sequence[Float]) -> tuple[KernelTime, ...]:
         """Where the time of a run goes, kernel by kernel as executed, over so many runs.

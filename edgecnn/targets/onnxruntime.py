@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, ClassVar
 from edgecnn.data.preprocess import Float
 from edgecnn.graph.session import inference_session
 from edgecnn.names import INPUT, OUTPUT
-from edgecnn.targets.base import UNTUNED, ExecutedLayer, Interface, KernelTime, Session, Tuning, available_cores
+from edgecnn.targets.base import UNTUNED, ExecutedLayer, Flood, Interface, KernelTime, Session, Tuning, available_cores
 from edgecnn.targets.cpu import CpuTarget
 from edgecnn.targets.onnx_file import read_nodes
 from edgecnn.targets.ort_executed import executed_layers, timed_kernels
@@ -42,12 +42,12 @@ class OnnxRuntimeSession(Session):
             inference_session(self._model, self._optimize, batch=self.interface.batch, optimized=path)
             return executed_layers(read_nodes(written), read_nodes(path.read_bytes()))
 
-    def flood(self, batches: Sequence[Float], seconds: float) -> tuple[int, float]:
+    def flood(self, batches: Sequence[Float], seconds: float) -> Flood:
         started = time.perf_counter()
         with ThreadPoolExecutor(self._callers) as pool:
             parts = [pool.submit(super(OnnxRuntimeSession, self).flood, batches, seconds) for _ in range(self._callers)]
-            done = sum(part.result()[0] for part in parts)
-        return done, time.perf_counter() - started
+            requests_ms = [ms for part in parts for ms in part.result().requests_ms]
+        return Flood(time.perf_counter() - started, requests_ms)
 
     def kernel_times(self, batches: Sequence[Float]) -> tuple[KernelTime, ...]:
         written = self._model if isinstance(self._model, bytes) else Path(self._model).read_bytes()

@@ -101,8 +101,14 @@ def test_layers_of_two_runtimes_are_one_table(command: Command, pair: tuple[Path
     assert "scaled to sum to the row's p50" in answer.out
 
 
-def test_throughput_counts_what_was_answered(command: Command, pair: tuple[Path, Path]) -> None:
-    found = run_of(command("bench", *pair, "--mode", "throughput", "--duration", "1", "--json").out)
+def test_throughput_counts_what_was_answered(command: Command, pair: tuple[Path, Path], tmp_path: Path) -> None:
+    out = tmp_path / "run.json"
+    answer = command("bench", *pair, "--mode", "throughput", "--duration", "1", "--out", out).out
+    head, first, *_ = answer.splitlines()
+    assert head.index("images/s") < head.index("request p50 ms") < head.index("max")
+    assert "mean" not in head
+    assert first.startswith("openvino")
+    found = read_run(out)
     assert found.settings.mode == "throughput"
     for row in found.rows:
         timed(row)
@@ -110,6 +116,9 @@ def test_throughput_counts_what_was_answered(command: Command, pair: tuple[Path,
         assert row.images_per_s is not None
         slowest, fastest = (1000 / extreme(row.times.rounds_ms) for extreme in (max, min))
         assert slowest * 0.999 <= row.images_per_s <= fastest * 1.001
+        assert row.requests is not None
+        assert row.requests.n > row.times.n  # a turn is of many
+        assert 0 < row.requests.p50_ms <= row.requests.p90_ms <= row.requests.max_ms
 
 
 def test_the_same_name_twice_is_told_apart(command: Command, artifact: Path, tmp_path: Path) -> None:

@@ -1,7 +1,7 @@
 import msgspec
 import pytest
 
-from edgecnn.bench.record import Energy, Row, Run
+from edgecnn.bench.record import Energy, Requests, Row, Run
 from edgecnn.report.columns import (
     COLUMNS,
     DASH,
@@ -126,6 +126,19 @@ def test_throughput_has_a_rate_and_no_latencies() -> None:
     keys = {column.key for column in (*table.columns, *more_table(run).columns)}
     assert keys.isdisjoint({"p50", "p90", "p99", "mean", "min", "max"})
     assert not any("p99" in words for note in of_run(run) for words in note.words)
+
+
+def test_requests_under_load_have_their_columns() -> None:
+    requests = Requests(n=40, p50_ms=1.5, p90_ms=2.5, p99_ms=None, mean_ms=1.75, max_ms=12.0)
+    flooded = row("eager", 10.0, requests=requests)
+    run = made_up_run(rows={"eager": flooded}, settings=msgspec.structs.replace(SETTINGS, mode="throughput"))
+    table = main_table(run)
+    keys = [column.key for column in table.columns]
+    assert "request50" in keys
+    assert "request99" not in keys  # no row has one
+    assert table.rows[0][keys.index("request50")] == Cell("1.500", 1.5)
+    many = msgspec.structs.replace(flooded, requests=msgspec.structs.replace(requests, n=400, p99_ms=9.0))
+    assert "request99" in [column.key for column in main_table(made_up_run(rows={"eager": many})).columns]
 
 
 def test_a_column_without_a_value_is_left_out() -> None:

@@ -74,10 +74,13 @@ def test_a_flood_is_counted(tiny_export: Callable[..., Exported], target: str, t
     batches = candidate.batches(1)
     for batch in batches:
         session.run(batch)
-    count, seconds = session.flood(batches, 0.1)
-    assert count > 1
-    assert seconds >= 0.1
-    assert session.flood(batches, 0)[0] >= 1
+    flood = session.flood(batches, 0.1)
+    assert len(flood.requests_ms) > 1
+    assert flood.seconds >= 0.1
+    # No request took longer than all, and together they took as long as so many at once can.
+    assert 0 < min(flood.requests_ms) <= max(flood.requests_ms) <= 1000 * flood.seconds
+    assert sum(flood.requests_ms) > 0.3 * 1000 * flood.seconds
+    assert len(session.flood(batches, 0).requests_ms) >= 1
 
 
 @pytest.mark.parametrize("target", RUNTIMES)
