@@ -3,6 +3,7 @@
 import tempfile
 import threading
 from collections import OrderedDict
+from contextlib import ExitStack
 from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, NamedTuple, Self
@@ -30,7 +31,7 @@ class Builds:
 
     def __init__(self, target: Target) -> None:
         self._target = target
-        self._kept: OrderedDict[tuple[str, Interface], tuple[Built, tempfile.TemporaryDirectory[str]]] = OrderedDict()
+        self._kept: OrderedDict[tuple[str, Interface], tuple[Built, ExitStack]] = OrderedDict()
         self._lock = threading.Lock()  # several threads build at once
 
     def open(self, graph: "Graph", interface: Interface) -> Built:
@@ -45,18 +46,20 @@ class Builds:
                 self._kept.move_to_end(key)
                 return self._kept[key][0]
         files = self._target.build(graph)
-        folder = tempfile.TemporaryDirectory()
-        built = Built(files, self._target.open_built(files, Path(folder.name), interface))
+        with ExitStack() as stack:
+            folder = Path(stack.enter_context(tempfile.TemporaryDirectory()))
+            built = Built(files, self._target.open_built(files, folder, interface))
+            ours = stack.pop_all()
         with self._lock:
             self._forget(key)  # by another thread
-            self._kept[key] = built, folder
+            self._kept[key] = built, ours
             while len(self._kept) > KEPT:
                 self._forget(next(iter(self._kept)))
         return built
 
     def _forget(self, key: tuple[str, Interface]) -> None:
         if key in self._kept:
-            self._kept.pop(key)[1].cleanup()
+            self._kept.pop(key)[1].close()
 
     def __enter__(self) -> Self:
         return self

@@ -4,11 +4,13 @@ import tempfile
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from typing import Any
 
 import pytest
 
+from edgecnn.errors import BuildError
 from edgecnn.graph.graph import Graph, with_batch
-from edgecnn.targets.base import Interface
+from edgecnn.targets.base import UNTUNED, Interface, Session, Tuning
 from edgecnn.targets.builds import KEPT, Builds, Built
 from edgecnn.targets.onnxruntime import OnnxTarget
 
@@ -41,6 +43,21 @@ def test_the_latest_graphs_are_built_and_opened_once(tiny_graph: Callable[..., G
         assert opened(KEPT - 1).session is first[KEPT - 1].session
         assert opened(0).session is not first[0].session  # the oldest was forgotten
     assert target.built == [graph.sha256 for graph in (*graphs, graphs[0])]
+
+
+def test_what_cannot_be_opened_leaves_no_files(
+    tiny_graph: Callable[..., Graph], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    class Closed(OnnxTarget):
+        def open_built(self, built: Any, folder: Path, interface: Interface, tuning: Tuning = UNTUNED) -> Session:
+            raise BuildError("closed")
+
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
+    with Builds(Closed()) as builds:
+        for _ in range(2):
+            with pytest.raises(BuildError):
+                builds.open(tiny_graph(), Interface(1, 3, 32, 32, 10))
+            assert not list(tmp_path.iterdir())
 
 
 def test_another_interface_is_another_session(tiny_graph: Callable[..., Graph]) -> None:
