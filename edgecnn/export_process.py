@@ -15,7 +15,7 @@ from contextlib import contextmanager
 
 from edgecnn import errors
 from edgecnn.errors import INTERRUPTED, BuildError, EdgecnnError, ending
-from edgecnn.garbage import search_no_more, search_seldom
+from edgecnn.garbage import search_seldom, spare_the_living
 from edgecnn.pipeline import GateError, export
 from edgecnn.request import ExportRequest, plan
 
@@ -115,7 +115,7 @@ def _main() -> None:
             if not _interrupted.is_set():
                 raise
             sys.exit(INTERRUPTED)
-    search_no_more()
+    spare_the_living()
 
 
 if __name__ == "__main__":

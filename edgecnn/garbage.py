@@ -12,6 +12,9 @@ def search_seldom() -> None:
     gc.set_threshold(*THRESHOLDS)
 
 
-def search_no_more() -> None:
-    """For a process about to end: or Python walks everything once more, for another second."""
+def spare_the_living() -> None:
+    """What is there now is not searched again.
+
+    At a process's end Python would walk all of it once more, for another second; after long imports it is modules.
+    """
     gc.freeze()

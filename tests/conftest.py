@@ -13,6 +13,7 @@ from PIL import Image
 from threadpoolctl import threadpool_limits
 
 from edgecnn.cli import run
+from edgecnn.garbage import search_seldom, spare_the_living
 from edgecnn.graph.fold import fold
 from edgecnn.graph.graph import Graph
 from edgecnn.graph.to_onnx import to_onnx
@@ -40,7 +41,12 @@ class Command(Protocol):
 
 
 def pytest_configure() -> None:
-    """Each worker, and what it starts, keeps to a core of its own: runtimes that share cores wait for one another."""
+    """Each worker, and what it starts, keeps to a core of its own: runtimes that share cores wait for one another.
+
+    Garbage is searched for as seldom as in the command's own process, and not among the modules that are imported now.
+    """
+    search_seldom()
+    spare_the_living()
     worker = os.environ.get("PYTEST_XDIST_WORKER", "").removeprefix("gw")
     if worker:
         cores = sorted(os.sched_getaffinity(0))

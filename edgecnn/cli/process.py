@@ -10,7 +10,7 @@ import typer
 
 from edgecnn.cli.app import app
 from edgecnn.errors import INTERRUPTED, EdgecnnError, StorageError, printable
-from edgecnn.garbage import search_no_more, search_seldom
+from edgecnn.garbage import search_seldom, spare_the_living
 
 
 def main() -> None:
@@ -18,7 +18,7 @@ def main() -> None:
     signal.signal(signal.SIGINT, _interrupt)
     search_seldom()
     code = run(sys.argv[1:])
-    search_no_more()
+    spare_the_living()
     if code == INTERRUPTED:
         # An interrupt that was handled in a call from C++ would still make Python end as if by a signal, or again stop
         # half way through its own end.
