@@ -101,6 +101,7 @@ def bench(request: BenchRequest, progress: Progress | None = None) -> Run:
         }
     first = ready[0].candidate.name
     meanwhile = unsteady_machine(before, after)
+    rounds = "turns" if request.mode == THROUGHPUT else "calls"
     rows = []
     for candidate in found:
         name = candidate.name
@@ -121,7 +122,7 @@ def bench(request: BenchRequest, progress: Progress | None = None) -> Run:
             "ratio": None if name == first else result.ratio(name, first),
             "energy": energies[name],
             "roofline": roofline(executed[name], round(per_s * macs), 1.0, peaks[candidate.package]),
-            "unstable": (*unsteady_times(times.rounds_ms, name not in result.unsettled), *meanwhile),
+            "unstable": (*unsteady_times(times.rounds_ms, name not in result.unsettled, rounds), *meanwhile),
         }
         opening, unopened = _opening(openings[name])
         kernels, unprofiled = layers.get(name, ((), {}))

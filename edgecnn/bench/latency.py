@@ -11,6 +11,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
+from numpy.typing import NDArray
 
 from edgecnn.bench.record import Ratio, Times
 from edgecnn.bench.resample import interval, medians
@@ -26,6 +27,12 @@ BUDGET_S = 4.0  # of counted calls, once the fewest rounds are done
 FEWEST_FOR_P99 = math.ceil(math.log(0.05) / math.log(0.99))
 
 Run = Callable[[], object]
+
+
+def percentiles(ms: NDArray[np.float64]) -> tuple[float, float, float | None]:
+    """p50, p90 and p99, the latter None of fewer than ``FEWEST_FOR_P99`` calls."""
+    p50, p90, p99 = (round(float(value), 4) for value in np.percentile(ms, (50, 90, 99)))
+    return p50, p90, p99 if len(ms) >= FEWEST_FOR_P99 else None
 
 
 @dataclass(frozen=True)
@@ -89,12 +96,12 @@ class Race:
     def times(self, name: str) -> Times:
         """For the record. Nothing is cut off; there is no p99 of fewer than ``FEWEST_FOR_P99`` calls."""
         ms = np.array(self.rounds_ms[name])
-        p50, p90, p99 = (round(float(value), 4) for value in np.percentile(ms, (50, 90, 99)))
+        p50, p90, p99 = percentiles(ms)
         return Times(
             n=len(ms),
             p50_ms=p50,
             p90_ms=p90,
-            p99_ms=p99 if len(ms) >= FEWEST_FOR_P99 else None,
+            p99_ms=p99,
             mean_ms=round(float(ms.mean()), 4),
             min_ms=round(float(ms.min()), 4),
             rounds_ms=tuple(round(float(value), 4) for value in ms),

@@ -14,18 +14,19 @@ CLOCK = 0.05  # change of the mean clock
 UNSTABLE = "; the run was unstable, so measure again when the machine is quiet"  # of a sentence that ranks rows
 
 
-def unsteady_times(ms: Sequence[float], settled: bool) -> list[str]:
+def unsteady_times(ms: Sequence[float], settled: bool, rounds: str = "calls") -> list[str]:
     """Why one candidate's times should not be trusted; empty if nothing speaks against them.
 
     Args:
         ms: of each counted round, in order.
         settled: whether they became level while warming up.
+        rounds: what they are called.
     """
     low, median, high = (float(value) for value in np.percentile(ms, (25, 50, 75)))
     first, second = (float(np.median(half)) for half in np.array_split(np.array(ms), 2))
     reasons = [] if settled else ["never became level while warming up"]
     if high - low > SPREAD * median:
-        reasons.append(f"spread: the middle half of the calls is {(high - low) / median:.0%} of the median wide")
+        reasons.append(f"spread: the middle half of the {rounds} is {(high - low) / median:.0%} of the median wide")
     if abs(second - first) > DRIFT * first:
         reasons.append(f"drift: the second half of the run took {second / first - 1:+.0%}")
     return reasons

@@ -153,6 +153,11 @@ def test_unsteady_times_are_said_to_be(ms: list[float], settled: bool, reason: s
     assert unsteady_times(ms, settled) == [reason]
 
 
+def test_turns_are_called_turns() -> None:
+    (reason,) = unsteady_times([1.0, 1.3] * 20, settled=True, rounds="turns")
+    assert reason == "spread: the middle half of the turns is 26% of the median wide"
+
+
 def test_a_single_late_call_is_no_spread() -> None:
     assert unsteady_times([1.0] * 99 + [80.0], settled=True) == []
 
