@@ -29,10 +29,10 @@ FEWEST_FOR_P99 = math.ceil(math.log(0.05) / math.log(0.99))
 Run = Callable[[], object]
 
 
-def percentiles(ms: NDArray[np.float64]) -> tuple[float, float, float | None]:
-    """p50, p90 and p99, the latter None of fewer than ``FEWEST_FOR_P99`` calls."""
+def distribution(ms: NDArray[np.float64]) -> tuple[int, float, float, float | None, float]:
+    """The fields of a ``Distribution``; there is no p99 of fewer than ``FEWEST_FOR_P99`` calls."""
     p50, p90, p99 = (round(float(value), 4) for value in np.percentile(ms, (50, 90, 99)))
-    return p50, p90, p99 if len(ms) >= FEWEST_FOR_P99 else None
+    return len(ms), p50, p90, p99 if len(ms) >= FEWEST_FOR_P99 else None, round(float(ms.mean()), 4)
 
 
 @dataclass(frozen=True)
@@ -94,15 +94,10 @@ class Race:
         return [fastest, *(name for name in others if not differs(self.ratio(name, fastest)))]
 
     def times(self, name: str) -> Times:
-        """For the record. Nothing is cut off; there is no p99 of fewer than ``FEWEST_FOR_P99`` calls."""
+        """For the record. Nothing is cut off."""
         ms = np.array(self.rounds_ms[name])
-        p50, p90, p99 = percentiles(ms)
         return Times(
-            n=len(ms),
-            p50_ms=p50,
-            p90_ms=p90,
-            p99_ms=p99,
-            mean_ms=round(float(ms.mean()), 4),
+            *distribution(ms),
             min_ms=round(float(ms.min()), 4),
             rounds_ms=tuple(round(float(value), 4) for value in ms),
         )

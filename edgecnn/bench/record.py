@@ -44,29 +44,10 @@ class Ratio(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     ratio_ci95: tuple[float, float]
 
 
-class Times(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """Milliseconds per call, the tail unclipped; in throughput mode of each turn, on average over its calls.
+class Distribution(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """Milliseconds of ``n`` counted calls or requests, the tail unclipped.
 
     Args:
-        n: counted calls.
-        p99_ms: None where ``n`` is too small to have one, which its row's ``absences`` says.
-        rounds_ms: every counted call, in order.
-    """
-
-    n: int
-    p50_ms: float
-    p90_ms: float
-    p99_ms: float | None
-    mean_ms: float
-    min_ms: float
-    rounds_ms: tuple[float, ...]
-
-
-class Requests(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """Milliseconds from the begin of a request to its answer, with as many others under way as the runtime likes.
-
-    Args:
-        n: counted requests, of one batch each; nothing of the tail is cut off.
         p99_ms: None where ``n`` is too small to have one.
     """
 
@@ -75,6 +56,22 @@ class Requests(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     p90_ms: float
     p99_ms: float | None
     mean_ms: float
+
+
+class Times(Distribution, frozen=True, forbid_unknown_fields=True):
+    """Milliseconds per call; in throughput mode of each turn, on average over its calls.
+
+    Args:
+        rounds_ms: every counted call, in order. Where there is no p99, its row's ``absences`` says why.
+    """
+
+    min_ms: float
+    rounds_ms: tuple[float, ...]
+
+
+class Requests(Distribution, frozen=True, forbid_unknown_fields=True):
+    """Milliseconds from a request's begin to its answer, one batch, with as many others as the runtime likes."""
+
     max_ms: float
 
 

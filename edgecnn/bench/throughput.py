@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from edgecnn.bench.latency import Race, percentiles
+from edgecnn.bench.latency import Race, distribution
 from edgecnn.bench.record import Requests
 from edgecnn.targets.base import Flood
 
@@ -61,15 +61,7 @@ def flood_in_turns(
 
 def _load(turns: Sequence[Flood]) -> Load:
     ms = np.concatenate([flood.requests_ms for flood in turns])
-    p50, p90, p99 = percentiles(ms)
     return Load(
         batches_per_s=len(ms) / sum(flood.seconds for flood in turns),
-        requests=Requests(
-            n=len(ms),
-            p50_ms=p50,
-            p90_ms=p90,
-            p99_ms=p99,
-            mean_ms=round(float(ms.mean()), 4),
-            max_ms=round(float(ms.max()), 4),
-        ),
+        requests=Requests(*distribution(ms), max_ms=round(float(ms.max()), 4)),
     )

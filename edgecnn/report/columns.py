@@ -2,7 +2,7 @@
 
 from typing import NamedTuple
 
-from edgecnn.bench.record import Energy, Requests, Row, Run
+from edgecnn.bench.record import Distribution, Energy, Row, Run
 from edgecnn.report.quality import TOP1, Quality, quality
 from edgecnn.report.reading import manifest_of
 from edgecnn.report.speed import of_throughput
@@ -120,10 +120,11 @@ def cells(row: Row, run: Run) -> tuple[Cell, ...]:
         _accuracy(found),
         _drop(found),
         _number(times.p90_ms if times else None),
-        Cell(FEW, None) if times and times.p99_ms is None else _number(times.p99_ms if times else None),
+        _p99(times),
         Cell(runs or DASH, runs or None),
         _number(row.images_per_s),
-        *_requests(row.requests),
+        _number(row.requests.p50_ms if row.requests else None),
+        _p99(row.requests),
         _number(row.size_bytes, 1e6),
         _energy(row.energy),
     )
@@ -169,10 +170,8 @@ def _number(value: float | None, unit: float = 1) -> Cell:
     return Cell(DASH, None) if value is None else Cell(ms(value / unit), value)
 
 
-def _requests(found: Requests | None) -> tuple[Cell, Cell]:
-    if found is None:
-        return Cell(DASH, None), Cell(DASH, None)
-    return _number(found.p50_ms), Cell(FEW, None) if found.p99_ms is None else _number(found.p99_ms)
+def _p99(found: Distribution | None) -> Cell:
+    return Cell(FEW, None) if found and found.p99_ms is None else _number(found.p99_ms if found else None)
 
 
 def _accuracy(found: Quality | None) -> Cell:

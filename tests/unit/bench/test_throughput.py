@@ -20,9 +20,8 @@ def test_every_counted_turn_and_request_counts() -> None:
     assert load.batches_per_s == pytest.approx(50)
     requests = load.requests
     assert (requests.n, requests.p50_ms, requests.max_ms) == (100 * TURNS, 1.0, 10.0)
-    assert requests.p90_ms == pytest.approx(1.0, abs=2.0)
-    assert requests.p99_ms is not None
-    assert 3.0 <= requests.p99_ms <= 10.0
+    assert requests.p90_ms == pytest.approx(1.2)  # between neighbours
+    assert requests.p99_ms == pytest.approx(3.07)
     assert requests.mean_ms == pytest.approx(1.27)
 
 
