@@ -12,7 +12,7 @@ from msgspec.structs import replace
 from edgecnn.artifact import REJECTED, VERIFIED
 from edgecnn.bench.bench import DURATION_S, BenchRequest, bench, check
 from edgecnn.bench.latency import Race
-from edgecnn.bench.record import Row, Run
+from edgecnn.bench.record import LATENCY, Row, Run
 from edgecnn.bench.steady import UNSTABLE
 from edgecnn.errors import EdgecnnError, StorageError, UnavailableError, UsageError
 from edgecnn.export_process import export_apart
@@ -30,7 +30,8 @@ class BenchmarkRequest:
     Args:
         targets: None is every one whose packages are installed.
         keep: folder to keep the artifacts in, ``TARGET-PRECISION`` each; None keeps none.
-        threads, duration_s, layers: as in ``BenchRequest``.
+        batch: images per call, which the artifacts are exported for.
+        threads, duration_s, mode, layers: as in ``BenchRequest``.
     """
 
     model: str
@@ -41,8 +42,10 @@ class BenchmarkRequest:
     effort: str | None = None
     targets: tuple[str, ...] | None = None
     keep: Path | None = None
+    batch: int = 1
     threads: int | None = None
     duration_s: float = DURATION_S
+    mode: str = LATENCY
     layers: bool = False
 
 
@@ -59,7 +62,14 @@ def benchmark(request: BenchmarkRequest, progress: Progress | None = None) -> Ru
     targets = request.targets or tuple(name for name, target in TARGETS.items() if not target.missing())
     if len(set(targets)) < len(targets):
         raise UsageError(f"--targets {','.join(targets)} names one target twice; give each once")
-    timing = BenchRequest((), threads=request.threads, duration_s=request.duration_s, layers=request.layers)
+    timing = BenchRequest(
+        (),
+        threads=request.threads,
+        batch=request.batch,
+        duration_s=request.duration_s,
+        mode=request.mode,
+        layers=request.layers,
+    )
     check(timing)
     with _folder(request.keep) as folder:
         wanted = {
@@ -151,6 +161,7 @@ def _export_request(request: BenchmarkRequest, target: str, precision: str, fold
         precision,
         request.weights,
         request.calib if int8 else None,
+        batch=request.batch,
         size=request.size,
         num_classes=request.num_classes,
         effort=request.effort if int8 else None,

@@ -14,6 +14,7 @@
 """
 
 import difflib
+import signal
 from collections.abc import Iterable
 
 
@@ -76,7 +77,11 @@ INTERRUPTED = 130  # 128 + SIGINT, as shells have it
 
 def ending(code: int) -> str:
     """How another process of ours ended, in words, from what ``Popen.returncode`` says."""
-    return f"was killed by signal {-code}; out of memory?" if code < 0 else f"ended with {code}"
+    if code >= 0:
+        return f"ended with {code}"
+    # The kernel kills where memory ends; a crash has a signal of its own.
+    hint = "; out of memory?" if -code == signal.SIGKILL else ""
+    return f"was killed by signal {-code} ({signal.strsignal(-code)}){hint}"
 
 
 def printable(text: str) -> str:

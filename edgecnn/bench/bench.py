@@ -58,11 +58,16 @@ class BenchRequest:
 
 @dataclass(frozen=True)
 class Opened:
-    """A candidate that answers here."""
+    """A candidate that answers here.
+
+    Args:
+        opening: what it costs, or why that is not known.
+    """
 
     candidate: Candidate
     session: Session
     batches: list[Float]
+    opening: Opening | str
 
 
 def bench(request: BenchRequest, progress: Progress | None = None) -> Run:
@@ -83,7 +88,6 @@ def bench(request: BenchRequest, progress: Progress | None = None) -> Run:
         ready, refusals = _open(found, tuning, batch, progress)
         if not ready:
             raise UnavailableError(f"nothing of it can run here: {'; '.join(refusals.values())}")
-        openings = {row.candidate.name: measure_opening(row.candidate, tuning, batch) for row in ready}
     with progress.stage("peaks and energy"):
         executed = {row.candidate.name: row.candidate.executed(row.session) for row in ready}
         peaks = _peaks(ready, executed, tuning)
@@ -99,6 +103,7 @@ def bench(request: BenchRequest, progress: Progress | None = None) -> Run:
             for row in ready
             if request.layers and row.candidate.kind == ARTIFACT
         }
+    openings = {row.candidate.name: row.opening for row in ready}
     first = ready[0].candidate.name
     meanwhile = unsteady_machine(before, after)
     rounds = "turns" if request.mode == THROUGHPUT else "calls"
@@ -163,11 +168,12 @@ def _open(
     refusals = {}
     for candidate in found:
         try:
+            opening = measure_opening(candidate, tuning, batch)  # a runtime that crashes does so there, and not here
             session = candidate.open(tuning)
             batches = candidate.batches(batch)
             for image in batches:
                 session.run(image)
-            ready.append(Opened(candidate, session, batches))
+            ready.append(Opened(candidate, session, batches, opening))
         except EdgecnnError as error:
             refusals[candidate.name] = str(error)
         progress.advance()

@@ -15,7 +15,7 @@ from pathlib import Path
 
 from edgecnn.artifact import load_artifact
 from edgecnn.bench.candidates import ARTIFACT, Candidate
-from edgecnn.errors import EdgecnnError, ending, printable
+from edgecnn.errors import BuildError, EdgecnnError, ending, printable
 from edgecnn.targets.base import Tuning
 
 LIMIT_S = 600.0
@@ -31,7 +31,11 @@ class Opening:
 
 
 def measure_opening(candidate: Candidate, tuning: Tuning, batch: int) -> Opening | str:
-    """Opens a candidate in a new process and has it answer once, or says why that process did not."""
+    """Opens a candidate in a new process and has it answer once, or says why that process did not.
+
+    Raises:
+        BuildError: the process crashed, as the one that asks would, were it to open the candidate.
+    """
     wanted = {
         "folder": str(candidate.artifact.folder),
         "kind": candidate.kind,
@@ -49,7 +53,7 @@ def measure_opening(candidate: Candidate, tuning: Tuning, batch: int) -> Opening
     except OSError as error:
         return f"its own process did not start ({error.strerror})"
     if done.returncode < 0:
-        return f"its own process {ending(done.returncode)}"
+        raise BuildError(f"its own process {ending(done.returncode)}")
     if done.returncode:
         complaint = _last(done.stderr)
         return f"its own process {ending(done.returncode)}{f': {complaint}' if complaint else ' and said nothing'}"

@@ -70,9 +70,14 @@ class Times(Distribution, frozen=True, forbid_unknown_fields=True):
 
 
 class Requests(Distribution, frozen=True, forbid_unknown_fields=True):
-    """Milliseconds from a request's begin to its answer, one batch, with as many others as the runtime likes."""
+    """Milliseconds from a request's begin to its answer, one batch, with as many others as the runtime likes.
+
+    Args:
+        at_once: how many those were, itself counted; None in runs of before it was recorded.
+    """
 
     max_ms: float
+    at_once: int | None = None
 
 
 class Energy(msgspec.Struct, frozen=True, forbid_unknown_fields=True):

@@ -63,5 +63,5 @@ def _load(turns: Sequence[Flood]) -> Load:
     ms = np.concatenate([flood.requests_ms for flood in turns])
     return Load(
         batches_per_s=len(ms) / sum(flood.seconds for flood in turns),
-        requests=Requests(*distribution(ms), max_ms=round(float(ms.max()), 4)),
+        requests=Requests(*distribution(ms), round(float(ms.max()), 4), max(flood.at_once for flood in turns)),
     )

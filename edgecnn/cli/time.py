@@ -30,6 +30,11 @@ RunFile = Annotated[
     Path | None,
     typer.Option(help="File to keep the run in, for report and compare; an earlier run is replaced.", metavar="FILE"),
 ]
+Threads = Annotated[int | None, typer.Option(help="Of each runtime; its own choice unless told.")]
+Duration = Annotated[float, typer.Option(help="Counted calls per row, in seconds.", metavar="S")]
+Mode = Annotated[
+    str, typer.Option(help="latency, one call at a time, or throughput, as many as the runtime likes.", metavar="M")
+]
 Layers = Annotated[bool, typer.Option("--layers", help="Where the time goes, by PyTorch module.")]
 
 
@@ -41,12 +46,10 @@ def bench(
         typer.Option(help="eager, compile or another artifact, which all are compared with; may be repeated."),
     ] = None,
     weights: StateDict = None,
-    threads: Annotated[int | None, typer.Option(help="Of each runtime; its own choice unless told.")] = None,
+    threads: Threads = None,
     batch: Annotated[int | None, typer.Option(help="Images per call, of artifacts with a dynamic batch.")] = None,
-    duration: Annotated[float, typer.Option(help="Counted calls per row, in seconds.", metavar="S")] = 3.0,
-    mode: Annotated[
-        str, typer.Option(help="latency, one call at a time, or throughput, as many as the runtime likes.", metavar="M")
-    ] = "latency",
+    duration: Duration = 3.0,
+    mode: Mode = "latency",
     layers: Layers = False,
     result: Annotated[
         Path | None, typer.Option(help="What the artifact's bundle measured on its device, instead.", metavar="FILE")
@@ -107,8 +110,10 @@ def benchmark(
         str | None,
         typer.Option(help="Such as onnx,openvino; all that are installed unless told.", metavar="T,T"),
     ] = None,
-    threads: Annotated[int | None, typer.Option(help="Of each runtime; its own choice unless told.")] = None,
-    duration: Annotated[float, typer.Option(help="Counted calls per row, in seconds.", metavar="S")] = 3.0,
+    threads: Threads = None,
+    batch: Annotated[int, typer.Option(help="Images per call, which all are exported for.")] = 1,
+    duration: Duration = 3.0,
+    mode: Mode = "latency",
     layers: Layers = False,
     out: RunFile = None,
     keep: Annotated[
@@ -130,7 +135,7 @@ def benchmark(
 
     named = None if targets is None else tuple(name.strip() for name in targets.split(","))
     request = BenchmarkRequest(
-        model, weights, dimensions, num_classes, calib, effort, named, keep, threads, duration, layers
+        model, weights, dimensions, num_classes, calib, effort, named, keep, batch, threads, duration, mode, layers
     )
     with watching() as progress:
         found = run(request, progress)

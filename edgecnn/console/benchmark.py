@@ -4,9 +4,9 @@ from rich.markup import escape
 
 from edgecnn.artifact import VERIFIED
 from edgecnn.bench.machine import one_line
-from edgecnn.bench.record import Row, Run
+from edgecnn.bench.record import LATENCY, Row, Run
 from edgecnn.console.screen import out, shown, table_of
-from edgecnn.console.timing import print_layers, print_unstable, ratio_cell
+from edgecnn.console.timing import conditions, print_layers, print_unstable, ratio_cell
 from edgecnn.report.columns import is_failure, status_word
 
 
@@ -20,7 +20,7 @@ def print_benchmark(run: Run) -> None:
         "agreement|",
         "drop pp",
         "SQNR dB|",
-        "p50 ms|",
+        "p50 ms|" if run.settings.mode == LATENCY else "request p50 ms|",
         "images/s|",
         "times as long",
         "",
@@ -28,6 +28,7 @@ def print_benchmark(run: Run) -> None:
     for row in run.rows:
         table.add_row(shown(row.name), *_evidence(row), *_times(row, run))
     out.print(table)
+    out.print(conditions(run))
     for row in run.rows:
         if row.status != "ok":
             out.print(f"[yellow]{shown(row.name)}[/]: {shown(row.status)}")
@@ -66,8 +67,9 @@ def _colour(word: str) -> str:
 def _times(row: Row, run: Run) -> list[str]:
     if row.times is None:
         return ["–", "–", "–", ""]
+    times = row.requests or row.times  # of a turn of many requests, what each of them took
     return [
-        f"{row.times.p50_ms:.3f}",
+        f"{times.p50_ms:.3f}",
         f"{row.images_per_s:,.0f}",
         ratio_cell(row, run),
         "[yellow]unstable[/]" if row.unstable else "",

@@ -17,9 +17,8 @@ MOST_KINDS = 3  # of a line's kernels that are named
 def print_run(run: Run) -> None:
     """The table, then the machine, what could not be timed, and what makes the times doubtful."""
     latency = run.settings.mode == LATENCY
-    per = "call" if run.settings.batch == 1 else f"batch of {run.settings.batch}"
     calls = ("n|", "p50 ms|", "p90|", "p99|", "mean|", "min|", "images/s|", "times as long")
-    turns = ("turns|", "images/s|", "times as long", "request p50 ms|", "p90|", "p99|", "max|")
+    turns = ("turns|", "images/s|", "times as long", "at once|", "request p50 ms|", "p90|", "p99|", "max|")
     table = table_of(
         "name", "computes in", *(calls if latency else turns), "of peak|", "load ms|", "first ms|", "memory MB|",
         "size MB|", "",
@@ -28,9 +27,8 @@ def print_run(run: Run) -> None:
         if row.times is not None:
             table.add_row(*_cells(row, run))
     out.print(table)
-    per_turn = "" if latency else "; a request has as many others beside it as the runtime likes"
-    threads = "the runtime's own threads" if run.settings.threads is None else f"threads: {run.settings.threads}"
-    out.print(f"{run.settings.mode} per {per}, {threads}, on {shown(run.settings.images)}{per_turn}")
+    at_once = "" if latency else "; at once: requests under way together, as many as the runtime likes"
+    out.print(f"{conditions(run)}{at_once}")
     for row in run.rows:
         if row.status != "ok":
             out.print(f"[yellow]{shown(row.name)} was not timed[/]: {shown(row.status)}")
@@ -44,6 +42,14 @@ def print_run(run: Run) -> None:
     out.print(shown(one_line(run.machine)))
     if run.verdict:
         out.print(shown(run.verdict))
+
+
+def conditions(run: Run) -> str:
+    """What was timed, and how, in a line."""
+    asked = run.settings
+    per = "call" if asked.batch == 1 else f"batch of {asked.batch}"
+    threads = "the runtime's own threads" if asked.threads is None else f"threads: {asked.threads}"
+    return f"{asked.mode} per {per}, {threads}, on {shown(asked.images)}"
 
 
 def warnings(run: Run) -> list[str]:
@@ -100,6 +106,7 @@ def _turns(row: Row, times: Times, run: Run) -> list[str]:
         str(times.n),
         f"{row.images_per_s:,.1f}",
         ratio_cell(row, run),
+        "–" if found.at_once is None else str(found.at_once),
         f"{found.p50_ms:.3f}",
         f"{found.p90_ms:.3f}",
         _tail(found.p99_ms),

@@ -69,6 +69,9 @@ MORE = (
     Column("mean", "Mean", "ms", "Of all calls"),
     Column("min", "Fastest", "ms", "The fastest call"),
     Column("max", "Slowest", "ms", "The slowest call; nothing is cut off"),
+    Column("at_once", "At once", "", "Requests under way together, as many as the runtime likes"),
+    Column("request90", "Request p90", "ms", "Nine of ten requests under load took at most so long"),
+    Column("request_max", "Slowest request", "ms", "Under load; nothing is cut off"),
     Column("load", "Load", "ms", "Opening, in a process of its own"),
     Column("first", "First inference", "ms", "The first call after opening"),
     Column("memory", "Memory", "MB", "Resident memory that opening and running added"),
@@ -132,12 +135,15 @@ def cells(row: Row, run: Run) -> tuple[Cell, ...]:
 
 def more_cells(row: Row) -> tuple[Cell, ...]:
     """One per column of ``MORE``."""
-    times, roofline = row.times, row.roofline
+    times, requests, roofline = row.times, row.requests, row.roofline
     return (
-        Cell(f"{times.n:,}", times.n) if times else Cell(DASH, None),
+        _count(times.n if times else None),
         _number(times.mean_ms if times else None),
         _number(times.min_ms if times else None),
         _number(max(times.rounds_ms) if times else None),
+        _count(requests.at_once if requests else None),
+        _number(requests.p90_ms if requests else None),
+        _number(requests.max_ms if requests else None),
         _number(row.load_ms),
         _number(row.first_ms),
         _number(row.memory_bytes, 1e6),
@@ -168,6 +174,10 @@ def is_failure(word: str) -> bool:
 
 def _number(value: float | None, unit: float = 1) -> Cell:
     return Cell(DASH, None) if value is None else Cell(ms(value / unit), value)
+
+
+def _count(value: int | None) -> Cell:
+    return Cell(DASH, None) if value is None else Cell(f"{value:,}", value)
 
 
 def _p99(found: Distribution | None) -> Cell:

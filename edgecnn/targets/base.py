@@ -149,10 +149,12 @@ class Flood(NamedTuple):
     Args:
         seconds: until the last was answered.
         requests_ms: from the begin of each to its answer, in no order.
+        at_once: requests that were under way together, at most.
     """
 
     seconds: float
     requests_ms: list[float]
+    at_once: int = 1
 
     @property
     def per_s(self) -> float:

@@ -47,7 +47,7 @@ class OnnxRuntimeSession(Session):
         with ThreadPoolExecutor(self._callers) as pool:
             parts = [pool.submit(super(OnnxRuntimeSession, self).flood, batches, seconds) for _ in range(self._callers)]
             requests_ms = [ms for part in parts for ms in part.result().requests_ms]
-        return Flood(time.perf_counter() - started, requests_ms)
+        return Flood(time.perf_counter() - started, requests_ms, self._callers)
 
     def kernel_times(self, batches: Sequence[Float]) -> tuple[KernelTime, ...]:
         written = self._model if isinstance(self._model, bytes) else Path(self._model).read_bytes()

@@ -104,7 +104,7 @@ class OpenVinoSession(Session):
             done += 1
         queue.wait_all()
         took = time.perf_counter() - started
-        return Flood(took, requests_ms + [queue[position].latency for position in used])
+        return Flood(took, requests_ms + [queue[position].latency for position in used], len(used))
 
     def kernel_times(self, batches: Sequence[Float]) -> tuple[KernelTime, ...]:
         spent: dict[str, list[float]] = {}

@@ -119,6 +119,8 @@ def test_throughput_counts_what_was_answered(command: Command, pair: tuple[Path,
         assert row.requests is not None
         assert row.requests.n > row.times.n  # a turn is of many
         assert 0 < row.requests.p50_ms <= row.requests.p90_ms <= row.requests.max_ms
+        assert row.requests.at_once is not None
+        assert row.requests.at_once >= 1
 
 
 def test_the_same_name_twice_is_told_apart(command: Command, artifact: Path, tmp_path: Path) -> None:
@@ -213,6 +215,32 @@ def test_what_could_not_be_measured_says_why(
     page = tmp_path / "run.html"
     assert command("report", out, "-o", page).code == 0
     assert said in page.read_text("utf-8")
+
+
+CRASHING = """#!{python}
+import os, signal, sys
+if "crashing" in sys.argv[-1]:
+    os.kill(os.getpid(), signal.SIGSEGV)
+os.execv({python!r}, [{python!r}, *sys.argv[1:]])
+"""
+
+
+def test_a_runtime_that_crashes_is_a_row(
+    command: Command, artifact: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The crash is that of a stand-in for Python; the processes are real."""
+    bad = shutil.copytree(artifact, tmp_path / "crashing")
+    script = tmp_path / "python"
+    script.write_text(CRASHING.format(python=sys.executable))
+    script.chmod(0o755)
+    monkeypatch.setattr(sys, "executable", str(script))
+    answer = command("bench", bad, artifact, *BRIEF, "--json")
+    assert answer.code == 0
+    crashed, other = run_of(answer.out).rows
+    assert crashed.status == "its own process was killed by signal 11 (Segmentation fault)"
+    timed(other)
+    assert other.ratio is None  # it is the first that was timed
+    assert other.load_ms is not None
 
 
 WITHOUT_TORCH = """

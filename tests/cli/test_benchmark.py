@@ -113,3 +113,23 @@ def test_a_rejected_row_is_shown_and_not_shipped(
     assert rows["onnx-int8"].times is not None
     assert "rejected" in answer.out
     assert "ship onnx-int8" not in answer.out
+
+
+def test_throughput_of_batches(command: Command, photos: Path, tmp_path: Path) -> None:
+    keep, out = tmp_path / "kept", tmp_path / "run.json"
+    answer = command(
+        *SMALL, "--targets", "onnxruntime", "--effort", "fast", "--calib", photos, "--batch", "2",
+        "--mode", "throughput", "--keep", keep, "--out", out,
+    )  # fmt: skip
+    assert (answer.code, answer.err) == (0, "")
+    head, *_ = answer.out.splitlines()
+    assert "request p50 ms" in head
+    assert "throughput per batch of 2, threads: 1, on " in answer.out
+    found = read_run(out)
+    assert (found.settings.mode, found.settings.batch) == ("throughput", 2)
+    for row in found.rows:
+        assert load_artifact(keep / row.name).interface.batch == 2
+        assert row.requests is not None
+        assert row.requests.at_once == 1  # of one thread
+        assert f" {row.requests.p50_ms:.3f} " in answer.out
+    assert found.verdict.startswith("ship ")

@@ -19,6 +19,8 @@ SMALL = ("benchmark", "mobilenetv1", "--weights", "random", "--size", "32", "--n
         ((*SMALL, "--targets", ""), "unknown target ''"),
         ((*SMALL, "--duration", "0"), "--duration is 0, expected seconds"),
         ((*SMALL, "--threads", "0"), "--threads is 0, expected 1 to 1024"),
+        ((*SMALL, "--batch", "0"), "--batch is 0, expected 1 to 1024"),
+        ((*SMALL, "--mode", "throughput2"), "unknown mode 'throughput2': did you mean throughput"),
         ((*SMALL, "--effort", "fats"), "unknown effort 'fats': did you mean fast"),
         ((*SMALL, "--size", "8"), "--size is 8x8, expected sides of 32 to 4096"),
     ],

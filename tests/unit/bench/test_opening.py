@@ -2,6 +2,7 @@
 
 import dataclasses
 import json
+import re
 import shutil
 import subprocess
 import sys
@@ -14,6 +15,7 @@ from edgecnn.artifact import load_artifact
 from edgecnn.bench import opening
 from edgecnn.bench.candidates import ARTIFACT, Candidate
 from edgecnn.bench.opening import Opening, measure_opening
+from edgecnn.errors import BuildError
 from edgecnn.pipeline import Exported
 from edgecnn.targets.base import UNTUNED
 
@@ -41,7 +43,6 @@ def test_a_refusal_is_the_reason(candidate: Candidate) -> None:
 @pytest.mark.parametrize(
     ("code", "reason"),
     [
-        ("import os; os.kill(os.getpid(), 9)", "its own process was killed by signal 9; out of memory?"),
         ("raise RuntimeError('no room\\n')", "its own process ended with 1: RuntimeError: no room"),
         ("import sys; sys.exit(3)", "its own process ended with 3 and said nothing"),
         ("print('hello')", "its own process answered what is no opening: hello"),
@@ -59,6 +60,18 @@ def test_any_end_of_the_process_is_a_reason(
     monkeypatch.setattr(sys, "executable", str(script))
     monkeypatch.setattr(opening, "LIMIT_S", 1 if "sleep" in code else 60)
     assert measure_opening(candidate, UNTUNED, 1) == reason
+
+
+@pytest.mark.parametrize(("number", "words"), [(11, "11 (Segmentation fault)"), (9, "9 (Killed); out of memory?")])
+def test_a_crash_is_a_refusal(
+    candidate: Candidate, monkeypatch: pytest.MonkeyPatch, tmp_path: Path, number: int, words: str
+) -> None:
+    script = tmp_path / "python"
+    script.write_text(f"#!{sys.executable}\nimport os\nos.kill(os.getpid(), {number})\n")
+    script.chmod(0o755)
+    monkeypatch.setattr(sys, "executable", str(script))
+    with pytest.raises(BuildError, match=f"^{re.escape(f'its own process was killed by signal {words}')}$"):
+        measure_opening(candidate, UNTUNED, 1)
 
 
 def test_a_process_that_does_not_start_is_a_reason(candidate: Candidate, monkeypatch: pytest.MonkeyPatch) -> None:

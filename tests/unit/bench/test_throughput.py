@@ -12,14 +12,14 @@ def test_every_counted_turn_and_request_counts() -> None:
 
     def flood(seconds: float) -> Flood:
         slow = next(turns) == 0  # the first turn warms up
-        return Flood(2.0, [900.0] * 4 if slow else [1.0] * 90 + [3.0] * 9 + [10.0])
+        return Flood(2.0, [900.0] * 4 if slow else [1.0] * 90 + [3.0] * 9 + [10.0], 3)
 
     found = flood_in_turns([("a", flood)], duration_s=1.0)
     load = found.loads["a"]
     assert found.race.rounds_ms["a"] == (20.0,) * TURNS
     assert load.batches_per_s == pytest.approx(50)
     requests = load.requests
-    assert (requests.n, requests.p50_ms, requests.max_ms) == (100 * TURNS, 1.0, 10.0)
+    assert (requests.n, requests.p50_ms, requests.max_ms, requests.at_once) == (100 * TURNS, 1.0, 10.0, 3)
     assert requests.p90_ms == pytest.approx(1.2)  # between neighbours
     assert requests.p99_ms == pytest.approx(3.07)
     assert requests.mean_ms == pytest.approx(1.27)

@@ -129,7 +129,7 @@ def test_throughput_has_a_rate_and_no_latencies() -> None:
 
 
 def test_requests_under_load_have_their_columns() -> None:
-    requests = Requests(n=40, p50_ms=1.5, p90_ms=2.5, p99_ms=None, mean_ms=1.75, max_ms=12.0)
+    requests = Requests(n=40, p50_ms=1.5, p90_ms=2.5, p99_ms=None, mean_ms=1.75, max_ms=12.0, at_once=4)
     flooded = row("eager", 10.0, requests=requests)
     run = made_up_run(rows={"eager": flooded}, settings=msgspec.structs.replace(SETTINGS, mode="throughput"))
     table = main_table(run)
@@ -137,6 +137,8 @@ def test_requests_under_load_have_their_columns() -> None:
     assert "request50" in keys
     assert "request99" not in keys  # no row has one
     assert table.rows[0][keys.index("request50")] == Cell("1.500", 1.5)
+    found = dict(zip([column.key for column in MORE], more_cells(flooded), strict=True))
+    assert [found[key].text for key in ("at_once", "request90", "request_max")] == ["4", "2.500", "12.00"]
     many = msgspec.structs.replace(flooded, requests=msgspec.structs.replace(requests, n=400, p99_ms=9.0))
     assert "request99" in [column.key for column in main_table(made_up_run(rows={"eager": many})).columns]
 
