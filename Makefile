@@ -9,7 +9,7 @@ SSHD := /usr/sbin/sshd
 SUDO := $(shell test "$$(id -u)" = 0 || echo sudo)
 APT_INSTALL := $(SUDO) apt-get update -qq && $(SUDO) apt-get install -y -qq
 
-.PHONY: demo test lint types unit clean bench-export bench-int8
+.PHONY: demo test lint types unit clean bench-export bench-accuracy bench-int8
 
 demo: .venv/.demo ## the main job on real images
 	$(BIN)/edgecnn export mobilenetv3 --target openvino --int8 --out demo/mobilenetv3-int8 --force
@@ -70,6 +70,10 @@ $(SSHD):
 
 bench-export: .venv/.demo ## seconds and memory of whole exports
 	$(BIN)/python tools/bench_export.py
+
+# `python -m tools.bench_accuracy --help` has what OPTIONS may be.
+bench-accuracy: .venv/.dev | $(DATASET) ## the accuracy that README speaks of, on images that calibration never saw
+	$(BIN)/python -m tools.bench_accuracy $(OPTIONS)
 
 # OPTIONS='--quick' tries it in a few minutes; `python -m tools.bench_int8 --help` has the rest.
 bench-int8: .venv/.peers | $(DATASET) ## INT8 accuracy and latency against NNCF and ONNX Runtime's own quantizer
