@@ -14,16 +14,11 @@ from edgecnn.bench.modules import layer_table
 from edgecnn.bench.record import Row, Run
 from edgecnn.errors import InputError
 from edgecnn.names import __version__
-from edgecnn.report.charts import (
-    LAYERS,
-    NARROW,
-    WIDE,
-    accuracy_against_speed,
-    distributions,
-    drawn_precisions,
-    layer_bars,
-    sum_of,
-)
+from edgecnn.report.charts.bars import LAYERS, layer_bars, sum_of
+from edgecnn.report.charts.distributions import distributions
+from edgecnn.report.charts.drawing import NARROW, WIDE
+from edgecnn.report.charts.legend import drawn_precisions
+from edgecnn.report.charts.points import accuracy_against_speed
 from edgecnn.report.columns import is_failure, main_table, more_table, ms, status_word
 from edgecnn.report.difference import Difference, difference, time_word
 from edgecnn.report.headline import headline

@@ -2,7 +2,7 @@ import itertools
 
 import pytest
 
-from edgecnn.report.axes import Scale, encoding, fitting, ticks
+from edgecnn.report.charts.axes import Scale, encoding, fitting, ticks
 
 ENDS = [(0.47, 9.6), (0.21, 0.37), (0.34, 2.2), (0.2, 330), (0.3, 160), (2.01, 9.9), (2.01, 19.9), (1.1, 900)]
 ENDS += [(0.05, 0.18), (9.9, 10.1), (4900, 17000), (0.0012, 5000), (1000.1, 1000.9)]

@@ -2,7 +2,7 @@ import itertools
 
 import numpy as np
 
-from edgecnn.report.labels import CHARACTER, Point, labels
+from edgecnn.report.charts.labels import CHARACTER, Point, labels
 
 
 def test_points_that_are_near_share_a_label() -> None:
