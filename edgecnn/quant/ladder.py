@@ -114,6 +114,7 @@ class _Ladder:
         self._widest: dict[str, Range] = {}
         self._measured: tuple[Measured, ...] = ()  # of this graph
         self._means: dict[str, dict[str, Means]] = {}  # of layers, by the graph's sha256
+        self._rounded: Candidate | None = None
         self._sensitivity: dict[str, float] = {}
 
     def min_max(self) -> None:
@@ -131,7 +132,8 @@ class _Ladder:
         self.judge.consider("range search", Candidate(graph, found, self._table(graph, placement, found)))
 
     def rounding_and_bias(self) -> None:
-        self.judge.consider("rounding and bias", self._refined(self.judge.best))
+        self._rounded = self._refined(self.judge.best)
+        self.judge.consider("rounding and bias", self._rounded)
 
     def equalization(self) -> None:
         with self._progress.stage("equalize"):
@@ -155,10 +157,14 @@ class _Ladder:
         islands = float_islands(self._sensitivity, self._profile.kept(best.table), layer_macs(best.graph))
         if not islands:
             return
-        candidate = self._refitted(best.table.without(islands))
+        candidate = self._refitted(best, best.table.without(islands))
         tables = [self._profile.kept(one.table) for one in (best, candidate)]
         slowdown = self._timer(best.graph, tables)[0] if self._timer is not None else None
         self.judge.consider("float layers", candidate, slowdown)
+        if self._rounded is not None and not best.refined:
+            # Rounding that was turned down may help once the noise of these layers' inputs is gone.
+            rounded = self._refitted(self._rounded, self._rounded.table.without(islands))
+            self.judge.consider("float layers, rounded", rounded, slowdown)
 
     def mixed_precision(self) -> None:
         """As many as the device has time for."""
@@ -169,12 +175,12 @@ class _Ladder:
         with self._progress.stage("time layers", len(worthwhile(self._sensitivity, kept))):
             table, slowdown = mixed_precision(best.graph, kept, self._sensitivity, self._timer, self._progress.advance)
         if table is not kept:
-            self.judge.consider("mixed precision", self._refitted(table), slowdown)
+            self.judge.consider("mixed precision", self._refitted(best, table), slowdown)
 
-    def _refitted(self, table: QuantizerTable) -> Candidate:
-        """The best candidate with fewer INT8 layers, whose biases follow where they were corrected."""
-        candidate = replace(self.judge.best, table=table)
-        return self._refined(candidate) if candidate.refined else candidate
+    def _refitted(self, candidate: Candidate, table: QuantizerTable) -> Candidate:
+        """A candidate with fewer INT8 layers, whose biases follow where they were corrected."""
+        fewer = replace(candidate, table=table)
+        return self._refined(fewer) if fewer.refined else fewer
 
     @property
     def _some(self) -> slice:

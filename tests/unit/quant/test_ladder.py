@@ -88,6 +88,25 @@ def test_equalization_is_worked_out_where_it_is_clearly_better_alone(
     assert rung.refined == rung.kept == uneven
 
 
+def test_rounding_that_was_turned_down_is_asked_again_where_layers_are_float(
+    tiny_graph: TinyGraph, photos: Path
+) -> None:
+    asked = {}
+    for model in ("mobilenetv1", "mobilenetv2"):
+        found = climb(tiny_graph(model), load_set(str(photos), []), HOW, "balanced", OPENVINO, Progress(), timer)
+        rungs = {rung.name: rung for rung in found.rungs}
+        again = rungs.get("float layers, rounded")
+        asked[rungs["rounding and bias"].kept] = again is not None
+        if again is not None:
+            plain = rungs["float layers"]
+            assert (plain.refined, again.refined) == (False, True)
+            assert (again.float_layers, again.ranges, again.slowdown) == (
+                plain.float_layers, plain.ranges, plain.slowdown,
+            )  # fmt: skip
+            assert again.kl != plain.kl
+    assert asked == {True: False, False: True}
+
+
 def test_labels_give_rungs_an_accuracy(tiny_graph: TinyGraph, photos: Path, tmp_path: Path) -> None:
     paths = sorted(photos.iterdir())
     rows = "".join(f"{path},{position % 10}\n" for position, path in enumerate(paths))
