@@ -117,7 +117,8 @@ def verdict(rows: Sequence[Row]) -> str:
     text = f"ship {chosen.name} here: {_margin(race, chosen.name, [row.name for row in equals])}"
     others = [row.name for row in equals if row is not chosen]
     if others:
-        text += f"; no difference beyond noise from {', '.join(others)}, which is less like the eager model"
+        less = "which is less" if len(others) == 1 else "which are less"
+        text += f"; no difference beyond noise from {' and '.join(others)}, {less} like the eager model"
     if not passed:
         text += f"; its gate said {_status(chosen)}, none was verified"
     return text + (UNSTABLE if chosen.unstable else "")

@@ -34,6 +34,11 @@ def test_of_equals_the_more_accurate_is_shipped() -> None:
     )
 
 
+def test_several_equals_are_all_named() -> None:
+    found = verdict([row("fp32", 1.001, 120.0), row("fp16", 1.0, 60.0), row("int8", 1.0, 30.0)])
+    assert found.endswith("no difference beyond noise from fp16 and int8, which are less like the eager model")
+
+
 def test_what_was_rejected_is_never_shipped() -> None:
     found = verdict([row("fp32", 2.0, 120.0), row("int8", 1.0, 3.0, "rejected")])
     assert found == "ship fp32 here: nothing else ran and passed"
