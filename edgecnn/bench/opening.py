@@ -16,6 +16,7 @@ from pathlib import Path
 from edgecnn.artifact import load_artifact
 from edgecnn.bench.candidates import ARTIFACT, Candidate
 from edgecnn.errors import BuildError, EdgecnnError, ending, printable
+from edgecnn.graph.session import without_telemetry
 from edgecnn.targets.base import Tuning
 
 LIMIT_S = 600.0
@@ -70,6 +71,7 @@ def _last(output: str) -> str:
 
 def opened(candidate: Candidate, tuning: Tuning, batch: int) -> Opening:
     """Opens a candidate here and now, with its runtime imported and its files checked before the clock starts."""
+    without_telemetry()
     importlib.import_module(candidate.package)
     if candidate.kind != ARTIFACT:
         importlib.import_module("edgecnn.models.weights")

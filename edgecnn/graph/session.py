@@ -18,6 +18,11 @@ if TYPE_CHECKING:
 AT_ONCE = 8  # images
 
 
+def without_telemetry() -> None:
+    """To be called before ONNX Runtime is imported, from when on recent versions report their use to their makers."""
+    os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")  # nobody asked for it
+
+
 def inference_session(
     model: bytes | str,
     optimize: bool = True,
@@ -40,8 +45,7 @@ def inference_session(
     Raises:
         BuildError: ONNX Runtime refuses the model.
     """
-    # Its recent versions report their use to their makers from the import on, which nobody asked for.
-    os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")
+    without_telemetry()
     import onnxruntime
 
     options = onnxruntime.SessionOptions()

@@ -2,6 +2,7 @@
 
 import dataclasses
 import json
+import os
 import re
 import shutil
 import subprocess
@@ -79,10 +80,14 @@ def test_a_process_that_does_not_start_is_a_reason(candidate: Candidate, monkeyp
     assert measure_opening(candidate, UNTUNED, 1) == "its own process did not start (No such file or directory)"
 
 
-def test_the_process_is_this_program(candidate: Candidate) -> None:
+def test_the_process_is_this_program(candidate: Candidate, tmp_path: Path) -> None:
+    """Started as it is, without what another module of ours may have put into the environment before."""
     wanted = {"folder": str(candidate.artifact.folder), "kind": ARTIFACT, "batch": 1, "weights": None}
     wanted |= {"tuning": dataclasses.asdict(UNTUNED)}
     line = [sys.executable, "-m", "edgecnn.bench.opening", json.dumps(wanted)]
-    assert json.loads(subprocess.run(line, capture_output=True, check=True).stdout).keys() == {
-        field.name for field in dataclasses.fields(Opening)
-    }
+    home = tmp_path / "home"
+    home.mkdir()
+    environment = {name: value for name, value in os.environ.items() if name != "ORT_DISABLE_TELEMETRY"}
+    done = subprocess.run(line, capture_output=True, check=True, env=environment | {"HOME": str(home)})
+    assert json.loads(done.stdout).keys() == {field.name for field in dataclasses.fields(Opening)}
+    assert not list(home.iterdir()), "ONNX Runtime's telemetry leaves a file"
