@@ -16,7 +16,7 @@ def main() -> None:
     folder = Path(sys.argv[1])
     folder.mkdir(parents=True)
     for position, sample in enumerate(unseen_crops(wide=True).samples):
-        Image.fromarray(sample.read()).save(folder / f"{position:04d}.png")
+        Image.fromarray(sample.read()).save(folder / f"{position:04d}.png", compress_level=1)
 
 
 if __name__ == "__main__":

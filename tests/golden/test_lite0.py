@@ -22,6 +22,7 @@ from edgecnn.quant.lower.profiles import OPENVINO
 from edgecnn.quant.lower.qdq import lower
 from edgecnn.request import ExportRequest
 from edgecnn.targets.onnxruntime import OnnxRuntimeSession
+from edgecnn.verify.stages import Verification
 from tests.rescaling import rescaled
 
 SKIMAGE = Path(skimage.__file__).parent / "data"
@@ -42,7 +43,8 @@ def unseen(tmp_path_factory: pytest.TempPathFactory) -> Path:
             width, height = round(picture.width * share), round(picture.height * share)
             left = int(random.integers(0, picture.width - width + 1))
             top = int(random.integers(0, picture.height - height + 1))
-            picture.crop((left, top, left + width, top + height)).save(folder / f"{source.stem}-{index:02d}.png")
+            crop = picture.crop((left, top, left + width, top + height))
+            crop.save(folder / f"{source.stem}-{index:02d}.png", compress_level=1)
     return folder
 
 
@@ -53,8 +55,13 @@ def artifact(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return out
 
 
-def test_int8_answers_as_eager_does(artifact: Path, unseen: Path) -> None:
-    found = verify(artifact, str(unseen))
+@pytest.fixture(scope="module")
+def verified(artifact: Path, unseen: Path) -> Verification:
+    return verify(artifact, str(unseen))
+
+
+def test_int8_answers_as_eager_does(verified: Verification) -> None:
+    found = verified
     assert found.reference == "eager"
     assert found.parity.n == CROPS * len(UNSEEN)
     # On 400 such crops 0.97 and 26 to 27 dB were measured; min-max ranges alone give 21.
@@ -68,7 +75,7 @@ def test_a_cat_is_a_cat_and_an_espresso_an_espresso(artifact: Path) -> None:
     assert cup["top5"][0]["label"] == "espresso"
 
 
-def test_rescaled_channels_cost_int8_next_to_nothing(artifact: Path, unseen: Path) -> None:
+def test_rescaled_channels_cost_int8_next_to_nothing(artifact: Path, unseen: Path, verified: Verification) -> None:
     """Without equalization no answer is left: the rung before it, on held-out crops, says so."""
     graph = read_graph(load_artifact(artifact).files["reference.onnx"].read_bytes(), "reference")
     how, (calibration, _) = load_artifact(artifact).preprocess, keep_apart(load_set("photographs", []))
@@ -84,6 +91,6 @@ def test_rescaled_channels_cost_int8_next_to_nothing(artifact: Path, unseen: Pat
             with_batch(lower(climbed.graph, climbed.table, OPENVINO), None).content,
         )
     )
-    found, plain = compare(want, got), verify(artifact, str(unseen)).parity
+    found, plain = compare(want, got), verified.parity
     assert found.sqnr_db > plain.sqnr_db - 2.5  # a float layer, which a rung may or may not keep, is worth 1 dB
     assert found.agreement > plain.agreement - 0.03  # of 150 crops, many of them near a tie
