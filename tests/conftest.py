@@ -2,6 +2,7 @@
 
 import os
 import shutil
+import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import NamedTuple, Protocol
@@ -124,6 +125,19 @@ def command(capsys: pytest.CaptureFixture[str]) -> Command:
         return Answer(code, *capsys.readouterr())
 
     return call
+
+
+@pytest.fixture
+def instead_of_python(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[[str], None]:
+    """``instead_of_python(code)``: what new processes of ours run instead of what they are asked to; real processes."""
+
+    def take(code: str) -> None:
+        script = tmp_path / "python"
+        script.write_text(f"#!{sys.executable}\n{code}\n")
+        script.chmod(0o755)
+        monkeypatch.setattr(sys, "executable", str(script))
+
+    return take
 
 
 @pytest.fixture(scope="session")

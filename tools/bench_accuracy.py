@@ -18,10 +18,13 @@ import msgspec
 
 from edgecnn.bench.machine import facts, one_line, snapshot
 from edgecnn.names import __version__
+from tools.bench_int8.images import CROPS as OF_A_PICTURE
+from tools.bench_int8.images import EVERYDAY as FIRST_FOUR
 from tools.bench_int8.report import markdown_table
+from tools.bench_int8.verdicts import NONE
+from tools.make_unseen_crops import write_crops
 
 TEST, THOUSAND, CROPS, EVERYDAY = "fashion-mnist-test", "fashion-mnist-1000", "crops", "crops of the first four"
-OF_THE_FIRST_FOUR = 400  # of the 1,100 that ``make_unseen_crops`` writes
 BUILTIN = ("mobilenetv3_large", "mobilenetv3_small", "efficientnet_b0")
 
 
@@ -129,9 +132,9 @@ def _said(line: list[str]) -> tuple[dict[str, Any], str]:
 def _images(folder: Path) -> dict[str, str]:
     """What ``verify --images`` takes, by set."""
     crops, four = folder / "crops", folder / "four"
-    subprocess.run([sys.executable, "-m", "tools.make_unseen_crops", crops], check=True)  # noqa: S603  # ours
+    write_crops(crops)
     four.mkdir()
-    for path in sorted(crops.iterdir())[:OF_THE_FIRST_FOUR]:
+    for path in sorted(crops.iterdir())[: OF_A_PICTURE * len(FIRST_FOUR)]:
         (four / path.name).symlink_to(path)
     return {TEST: TEST, THOUSAND: THOUSAND, CROPS: str(crops), EVERYDAY: str(four)}
 
@@ -157,20 +160,13 @@ def as_markdown(report: Report) -> str:
 def _cells(row: Row) -> list[str]:
     said = row.said
     if not said:
-        return [row.error, *["–"] * 5]
-    labelled = said["drop_pp"] is not None
-    shares = [f"{100 * said[key]:.2f} %" for key in ("top1_reference", "top1")] if labelled else ["–", "–"]
-    drop = "–"
-    if labelled:
+        return [row.error, *[NONE] * 5]
+    lost = [NONE] * 3
+    if said["drop_pp"] is not None:
         low, high = said["drop_ci95_pp"]
-        drop = f"{said['drop_pp']:+.2f} [{low:+.2f}, {high:+.2f}]"
-    return [
-        f"{said['n']:,}",
-        *shares,
-        drop,
-        f"{said['agreement']:.4f}",
-        f"{said['sqnr_db']:.1f}",
-    ]
+        lost = [f"{100 * said[key]:.2f} %" for key in ("top1_reference", "top1")]
+        lost.append(f"{said['drop_pp']:+.2f} [{low:+.2f}, {high:+.2f}]")
+    return [f"{said['n']:,}", *lost, f"{said['agreement']:.4f}", f"{said['sqnr_db']:.1f}"]
 
 
 if __name__ == "__main__":

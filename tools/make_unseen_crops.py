@@ -12,12 +12,12 @@ from PIL import Image
 from tools.bench_int8.images import unseen_crops
 
 
-def main() -> None:
-    folder = Path(sys.argv[1])
+def write_crops(folder: Path) -> None:
+    """Into a folder that is not there yet."""
     folder.mkdir(parents=True)
     for position, sample in enumerate(unseen_crops(wide=True).samples):
         Image.fromarray(sample.read()).save(folder / f"{position:04d}.png", compress_level=1)
 
 
 if __name__ == "__main__":
-    main()
+    write_crops(Path(sys.argv[1]))

@@ -217,23 +217,20 @@ def test_what_could_not_be_measured_says_why(
     assert said in page.read_text("utf-8")
 
 
-CRASHING = """#!{python}
+CRASHING = """
 import os, signal, sys
 if "crashing" in sys.argv[-1]:
     os.kill(os.getpid(), signal.SIGSEGV)
-os.execv({python!r}, [{python!r}, *sys.argv[1:]])
+os.execv(sys.executable, [sys.executable, *sys.argv[1:]])
 """
 
 
 def test_a_runtime_that_crashes_is_a_row(
-    command: Command, artifact: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    command: Command, artifact: Path, tmp_path: Path, instead_of_python: Callable[[str], None]
 ) -> None:
     """The crash is that of a stand-in for Python; the processes are real."""
     bad = shutil.copytree(artifact, tmp_path / "crashing")
-    script = tmp_path / "python"
-    script.write_text(CRASHING.format(python=sys.executable))
-    script.chmod(0o755)
-    monkeypatch.setattr(sys, "executable", str(script))
+    instead_of_python(CRASHING)
     answer = command("bench", bad, artifact, *BRIEF, "--json")
     assert answer.code == 0
     crashed, other = run_of(answer.out).rows

@@ -52,25 +52,22 @@ def test_a_refusal_is_the_reason(candidate: Candidate) -> None:
     ],
 )
 def test_any_end_of_the_process_is_a_reason(
-    candidate: Candidate, monkeypatch: pytest.MonkeyPatch, tmp_path: Path, code: str, reason: str
+    candidate: Candidate,
+    instead_of_python: Callable[[str], None],
+    monkeypatch: pytest.MonkeyPatch,
+    code: str,
+    reason: str,
 ) -> None:
-    """Real processes, that do something else."""
-    script = tmp_path / "python"
-    script.write_text(f"#!{sys.executable}\n{code}\n")
-    script.chmod(0o755)
-    monkeypatch.setattr(sys, "executable", str(script))
+    instead_of_python(code)
     monkeypatch.setattr(opening, "LIMIT_S", 1 if "sleep" in code else 60)
     assert measure_opening(candidate, UNTUNED, 1) == reason
 
 
 @pytest.mark.parametrize(("number", "words"), [(11, "11 (Segmentation fault)"), (9, "9 (Killed); out of memory?")])
 def test_a_crash_is_a_refusal(
-    candidate: Candidate, monkeypatch: pytest.MonkeyPatch, tmp_path: Path, number: int, words: str
+    candidate: Candidate, instead_of_python: Callable[[str], None], number: int, words: str
 ) -> None:
-    script = tmp_path / "python"
-    script.write_text(f"#!{sys.executable}\nimport os\nos.kill(os.getpid(), {number})\n")
-    script.chmod(0o755)
-    monkeypatch.setattr(sys, "executable", str(script))
+    instead_of_python(f"import os; os.kill(os.getpid(), {number})")
     with pytest.raises(BuildError, match=f"^{re.escape(f'its own process was killed by signal {words}')}$"):
         measure_opening(candidate, UNTUNED, 1)
 
