@@ -72,7 +72,13 @@ class TensorRtTarget(Target):
 
     @property
     def absence(self) -> str:
-        return NOT_BUILT if self._chosen.name == BUNDLE else find_gpu()[1]
+        if self._chosen.name == BUNDLE:
+            return NOT_BUILT
+        gpu, why = find_gpu()
+        if gpu is None:
+            return why
+        unfit = builder.not_for(load(self._chosen.module), self._engine_architectures, gpu)
+        return f"its engines are {unfit}" if unfit else ""
 
     @property
     def profile(self) -> "Profile":
@@ -142,6 +148,11 @@ class TensorRtTarget(Target):
         return self.flavour or choose(Options())[0]
 
     @property
+    def _engine_architectures(self) -> tuple[str, ...]:
+        """As asked of RTX, none for a portable engine; TensorRT itself builds for the GPU that it runs on."""
+        return self.architectures if self._chosen.name == RTX else (self._chosen.architecture,)
+
+    @property
     def _typed(self) -> bool:
         """Whether the graph's own types decide, as everywhere but in TensorRT 8."""
         return self._chosen.name != PROPER or builder.is_typed(load(self._chosen.module))
@@ -157,8 +168,7 @@ class TensorRtTarget(Target):
             kernels = chosen.kernels(trt, built, operators)
         except builder.Refused as error:
             raise BuildError(f"{chosen.name} {trt.__version__} refuses the graph: {error}") from error
-        architectures = self.architectures if chosen.name == RTX else (chosen.architecture,)
-        return built.engine, Description(chosen.module, trt.__version__, architectures, kernels)
+        return built.engine, Description(chosen.module, trt.__version__, self._engine_architectures, kernels)
 
 
 def _flags(graph: "Graph") -> tuple[str, ...]:

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from edgecnn.data.preprocess import Float
 from edgecnn.errors import BuildError, UnavailableError
 from edgecnn.targets.base import ExecutedLayer, Interface, KernelTime, Session, StaticCost
-from edgecnn.targets.bundle.builder import logger
+from edgecnn.targets.bundle.builder import logger, not_for
 from edgecnn.targets.bundle.cuda_driver import Cuda, CudaError, Gpu, find_gpu
 from edgecnn.targets.bundle.engine import Runner
 from edgecnn.targets.bundle.layer_times import layer_times
@@ -117,11 +117,10 @@ def _executed(kernel: Kernel) -> ExecutedLayer:
 def _mismatch(description: Description, gpu: Gpu | None) -> str:
     """Why an engine is not for this machine, or empty. Asked before a byte of it is deserialized."""
     try:
-        version = load(description.module).__version__
+        trt = load(description.module)
     except UnavailableError as error:
         return str(error)
-    if version != description.version:
-        return f"it was built by {description.module} {description.version}, here is {version}"
-    if gpu is not None and description.architectures and gpu.architecture not in description.architectures:
-        return f"it is for {', '.join(description.architectures)}, here is {gpu.name} ({gpu.architecture})"
-    return ""
+    if trt.__version__ != description.version:
+        return f"it was built by {description.module} {description.version}, here is {trt.__version__}"
+    why = "" if gpu is None else not_for(trt, description.architectures, gpu)
+    return f"it is {why}" if why else ""

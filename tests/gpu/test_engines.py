@@ -1,7 +1,4 @@
-"""What only a GPU can tell: engines open, answer as the graph that they were built from, and can be timed.
-
-Skipped, and said so, where there is none.
-"""
+"""What only a GPU can tell: engines open, answer as the graph that they were built from, and can be timed."""
 
 import json
 import subprocess
@@ -17,14 +14,13 @@ from edgecnn.artifact import load_artifact
 from edgecnn.bench.bench import BenchRequest, bench
 from edgecnn.parity import compare
 from edgecnn.pipeline import Exported, verify
-from edgecnn.targets.bundle.cuda_driver import find_gpu
+from edgecnn.targets.bundle.cuda_driver import Gpu
 from edgecnn.targets.tensorrt_bundle import FOLDER
 from edgecnn.verify.golden import read_golden
 from edgecnn.verify.reopen import open_session
 from tests.conftest import Command
 
-GPU, WHY = find_gpu()
-pytestmark = pytest.mark.skipif(GPU is None, reason=f"needs an NVIDIA GPU: {WHY}")
+pytestmark = pytest.mark.usefixtures("engines_run")
 PRECISIONS = ["fp32", "fp16", "int8"]
 
 
@@ -98,10 +94,9 @@ def test_both_spellings_of_int8_run(tiny_export: Callable[..., Exported], fp16_s
     assert verification.coverage.problem == ""
 
 
-def test_an_engine_for_another_gpu_is_not_opened(tiny_export: Callable[..., Exported]) -> None:
-    assert GPU is not None
-    other = "sm86" if GPU.architecture != "SM86" else "sm89"
+def test_an_engine_for_another_gpu_is_not_opened(gpu: Gpu, tiny_export: Callable[..., Exported]) -> None:
+    other = "sm86" if gpu.architecture != "SM86" else "sm89"
     artifact = load_artifact(tiny_export("tensorrt", "fp16", flavour="tensorrt-rtx", gpu_arch=(other,)).artifact.folder)
     session = open_session(artifact)
-    assert f"it is for {other.upper()}, here is {GPU.name}" in session.absence
+    assert f"it is for {other.upper()}, here is {gpu.name}" in session.absence
     assert np.isfinite(read_golden(artifact).logits).all()

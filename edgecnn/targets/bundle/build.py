@@ -79,6 +79,17 @@ def gpu_here() -> Gpu:
     return gpu
 
 
+def check_gpu(trt: Any, gpu: Gpu) -> None:
+    """Builds nothing that could not run here.
+
+    Raises:
+        Stop: this TensorRT has no engines for this GPU.
+    """
+    why = builder.not_for(trt, () if trt.__name__ == "tensorrt_rtx" else (gpu.architecture,), gpu)
+    if why:
+        raise Stop(UNAVAILABLE, f"engines of {trt.__name__} {trt.__version__} are {why}; it needs TensorRT itself")
+
+
 def attempts(
     trt: Any, manifest: dict[str, Any], precision: str, dla: int | None, scales: str | None = None
 ) -> list[Attempt]:
@@ -224,6 +235,7 @@ def main() -> None:
     arguments = parser.parse_args()
     manifest = read_manifest(HERE)
     trt, gpu = import_tensorrt(), gpu_here()
+    check_gpu(trt, gpu)
     precision = arguments.precision or manifest["precision"]
     found = build(HERE, trt, gpu, manifest, precision, arguments.dla, arguments.scales)
     planned = set(manifest["int8_layers"])

@@ -8,6 +8,7 @@ of 8.6, 10.3 and 11.4, and the docstrings of tensorrt_rtx 1.7.1.
 
 from __future__ import annotations
 
+import functools
 import importlib
 import json
 import subprocess
@@ -18,6 +19,7 @@ from typing import Any, NamedTuple
 
 LAYERS = "Layers:"  # how RTX's builder begins the message that lists its kernels
 SAID = ("ERROR", "INTERNAL_ERROR")
+PORTABLE_FROM = "SM80"  # RTX builds for older GPUs by name alone
 
 
 class Refused(Exception):
@@ -114,11 +116,12 @@ def build(trt: Any, content: bytes, options: Options) -> Built:
         Refused: in TensorRT's own words; it returns None where it fails, and reads nonsense as an empty network.
     """
     log = logger(trt)
+    before = len(log.messages)
     builder = trt.Builder(log)
     network = builder.create_network(_network_flags(trt, options.typed))
     parser = trt.OnnxParser(network, log)
     if not parser.parse(content):
-        raise Refused("; ".join(_said(parser.get_error(i)) for i in range(parser.num_errors)) or _last(log))
+        raise Refused("; ".join(_said(parser.get_error(i)) for i in range(parser.num_errors)) or log.last_error(before))
     if network.num_outputs == 0:
         raise Refused("the network is empty")
     config = builder.create_builder_config()
@@ -139,8 +142,8 @@ def build(trt: Any, content: bytes, options: Options) -> Built:
         config.set_timing_cache(cache, ignore_mismatch=False)
     engine = builder.build_serialized_network(network, config)
     if engine is None:
-        raise Refused(_last(log))
-    layers = [text for _, text in log.messages if text.startswith(LAYERS)]
+        raise Refused(log.last_error(before))
+    layers = [text for _, text in log.messages[before:] if text.startswith(LAYERS)]
     return Built(bytes(engine), layers[-1] if layers else "", None if cache is None else bytes(cache.serialize()))
 
 
@@ -152,14 +155,41 @@ def inspected(trt: Any, engine: bytes) -> str | None:
     return str(opened.create_engine_inspector().get_engine_information(trt.LayerInformationFormat.JSON))
 
 
+def not_for(trt: Any, architectures: tuple[str, ...], gpu: Any) -> str:
+    """Why engines do not run on a GPU, as ``for SM86, here is …``, or empty. Nothing is deserialized to know it.
+
+    TensorRT-RTX 1.7.1 says of its portable engines, on an NVIDIA H100 of 9.0: "Supported compute capabilities: 8.0 8.6
+    8.9 12.0 12.1 >12.0". Those are the ones that it can be asked to build for, without the oldest.
+
+    Args:
+        trt: the module that builds them.
+        architectures: that they are for, such as ``SM86``; none is a portable engine of RTX.
+        gpu: ``cuda_driver.Gpu``.
+    """
+    if gpu.architecture in architectures:
+        return ""
+    names = ", ".join(architectures)
+    if not architectures:
+        named = [name for name in trt.ComputeCapability.__members__ if name.startswith("SM")]
+        portable = sorted((name for name in named if _number(name) >= _number(PORTABLE_FROM)), key=_number)
+        if gpu.architecture in portable or _number(gpu.architecture) > _number(portable[-1]):
+            return ""
+        names = f"{', '.join(portable)} and newer"
+    return f"for {names}, here is {gpu.name} ({gpu.architecture})"
+
+
 def is_typed(trt: Any, wanted: bool = True) -> bool:
     """Whether networks will be strongly typed: as it is wanted where that can be chosen, else as the version has it."""
     choice = "STRONGLY_TYPED" in trt.NetworkDefinitionCreationFlag.__members__
     return (choice and wanted) or "FP16" not in trt.BuilderFlag.__members__
 
 
+@functools.lru_cache(maxsize=None)
 def logger(trt: Any) -> Any:
-    """A logger that keeps every message, as ``messages: [(severity, text)]``, and prints none."""
+    """The process's logger, which keeps every message, as ``messages: [(severity, text)]``, and prints none.
+
+    One for all: TensorRT writes to the first that it was given, and leaves every later one empty.
+    """
 
     class Log(trt.ILogger):  # type: ignore[misc]  # whose base is known when it runs
         def __init__(self) -> None:
@@ -168,6 +198,11 @@ def logger(trt: Any) -> Any:
 
         def log(self, severity: Any, text: str) -> None:
             self.messages.append((severity.name, text))
+
+        def last_error(self, since: int) -> str:
+            """In TensorRT's own words, of the messages after so many."""
+            said = [text for severity, text in self.messages[since:] if severity in SAID]
+            return " ".join(said[-1].split()) if said else "no reason given"
 
     return Log()
 
@@ -193,6 +228,10 @@ def _add_profile(builder: Any, network: Any, config: Any, batches: tuple[int, in
         profile.set_shape(tensor.name, smallest, usual, largest)
     if config.add_optimization_profile(profile) < 0:
         raise Refused(f"batches {batches[0]} to {batches[-1]} are no profile of this network")
+
+
+def _number(architecture: str) -> int:
+    return int(architecture[len("SM") :])
 
 
 def _set_architectures(trt: Any, config: Any, names: tuple[str, ...]) -> None:
@@ -224,11 +263,6 @@ def _said(error: Any) -> str:
     name = error.node_name() if hasattr(error, "node_name") else ""
     operator = error.node_operator() if hasattr(error, "node_operator") else ""
     return f"node {name or error.node()} ({operator or 'operator not named'}): " + " ".join(error.desc().split())
-
-
-def _last(log: Any) -> str:
-    said = [text for severity, text in log.messages if severity in SAID]
-    return " ".join(said[-1].split()) if said else "no reason given"
 
 
 if __name__ == "__main__":

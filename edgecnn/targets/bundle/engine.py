@@ -18,20 +18,21 @@ class Runner:
     Args:
         trt: the module that the engine was built with.
         cuda: ``cuda_driver.Cuda``.
-        logger: of that module.
+        logger: of that module, ``builder.logger``.
         batch: the largest that will be run.
 
     Raises:
-        RuntimeError: TensorRT refuses the engine.
+        RuntimeError: TensorRT refuses the engine, in its own words.
     """
 
     def __init__(self, trt: Any, cuda: Any, logger: Any, content: bytes, batch: int) -> None:
-        self._cuda = cuda
+        self._cuda, self._logger = cuda, logger
+        before = len(logger.messages)
         self._runtime = trt.Runtime(logger)
         self.engine = self._runtime.deserialize_cuda_engine(content)
-        if self.engine is None:
-            raise RuntimeError("TensorRT refuses the engine; it is for another version or GPU")
-        self._context = self.engine.create_execution_context()
+        self._context: Any = None if self.engine is None else self.engine.create_execution_context()
+        if self._context is None:
+            raise RuntimeError(logger.last_error(before))
         self._profiler: Any = None
         names = [self.engine.get_tensor_name(index) for index in range(self.engine.num_io_tensors)]
         inputs = [name for name in names if self.engine.get_tensor_mode(name) == trt.TensorIOMode.INPUT]
@@ -58,8 +59,9 @@ class Runner:
 
     def execute(self) -> None:
         """Puts the engine's kernels into the stream, and does not wait for them."""
+        before = len(self._logger.messages)
         if not self._context.execute_async_v3(self.stream.value):
-            raise RuntimeError("TensorRT did not run the engine")
+            raise RuntimeError(self._logger.last_error(before))
 
     def download(self) -> Any:
         """The logits of the last run, the caller's own."""

@@ -32,6 +32,9 @@ from edgecnn.targets.tensorrt_flavours import choose
 from edgecnn.targets.tensorrt_session import Description, TensorRtSession
 
 ADA = Gpu("NVIDIA GeForce RTX 4070", "SM89", "13.0")
+HOPPER = Gpu("NVIDIA H100 80GB HBM3", "SM90", "13.0")
+TURING = Gpu("NVIDIA T4", "SM75", "13.0")
+PORTABLE = "for SM80, SM86, SM89, SM120, SM121 and newer"
 INTERFACE = Interface(1, 3, 32, 32, 10)
 VERSION = str(tensorrt_rtx.__version__)
 
@@ -43,7 +46,7 @@ def described(version: str = VERSION, architectures: tuple[str, ...] = (), modul
 def on(monkeypatch: pytest.MonkeyPatch, gpu: Gpu | None) -> None:
     """A machine with this GPU, or none."""
     found = (gpu, "" if gpu else "there is no NVIDIA driver (libcuda.so.1)")
-    for module in (tensorrt_flavours, tensorrt_session):
+    for module in (tensorrt, tensorrt_flavours, tensorrt_session):
         monkeypatch.setattr(module, "find_gpu", lambda: found)
 
 
@@ -65,6 +68,11 @@ def stand_in(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
         (described(architectures=("SM86",)), ADA, "it is for SM86, here is NVIDIA GeForce RTX 4070 (SM89)"),
         (described(architectures=("SM86", "SM89")), ADA, ""),
         (described(), ADA, ""),
+        (described(), HOPPER, f"it is {PORTABLE}, here is NVIDIA H100 80GB HBM3 (SM90)"),
+        (described(), TURING, f"it is {PORTABLE}, here is NVIDIA T4 (SM75)"),
+        (described(architectures=("SM75",)), TURING, ""),
+        (described(), ADA._replace(architecture="SM130"), ""),  # newer than all that RTX names
+        (described(architectures=("SM121",)), HOPPER, "it is for SM121, here is NVIDIA H100 80GB HBM3 (SM90)"),
     ],
 )
 def test_an_engine_is_for_its_own_version_and_gpu(
@@ -133,12 +141,30 @@ def test_tensorrt_itself_gets_scales_of_half_precision_unless_told(
     assert target.configured(Options(fp16_scales=False)).settings["int8_scales"] == "fp32"
 
 
+def test_a_gpu_that_rtx_does_not_know_builds_like_none(monkeypatch: pytest.MonkeyPatch) -> None:
+    """On an H100 the export once ended with the engine that it could not open, which without a GPU it never tried."""
+    on(monkeypatch, HOPPER)
+    configured = TensorRtTarget().configured
+    assert configured(Options()).absence == f"its engines are {PORTABLE}, here is NVIDIA H100 80GB HBM3 (SM90)"
+    assert configured(Options(gpu_arch=("sm86",))).absence.startswith("its engines are for SM86, here is ")
+    request = ExportRequest("mobilenetv3_small", "tensorrt", "int8", "random", effort="best")
+    with pytest.raises(UnavailableError, match="tensorrt cannot run here: its engines are for SM80, "):
+        plan(request)
+    on(monkeypatch, ADA)
+    assert configured(Options()).absence == ""
+
+
+def test_tensorrt_itself_is_for_its_own_gpu(monkeypatch: pytest.MonkeyPatch, request: pytest.FixtureRequest) -> None:
+    on(monkeypatch, HOPPER)
+    request.getfixturevalue("stand_in")
+    assert TensorRtTarget().configured(Options()).absence == ""
+
+
 def test_what_is_timed_for_the_ladder_is_what_is_built(
     monkeypatch: pytest.MonkeyPatch, tiny_graph: Callable[..., Graph], tiny_table: Callable[..., QuantizerTable]
 ) -> None:
     """Float layers in half precision; timed in float32 they would never seem to cost too much."""
     on(monkeypatch, ADA)
-    monkeypatch.setattr(tensorrt, "find_gpu", lambda: (ADA, ""))
     request = ExportRequest("mobilenetv3_small", "tensorrt", "int8", "random", effort="best", flavour="tensorrt-rtx")
     planned = plan(request)
     calibration = load_set("fashion-mnist-512", [str(index) for index in range(10)])

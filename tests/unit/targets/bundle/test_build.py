@@ -197,3 +197,15 @@ def test_the_builder_builds_without_torch(device: Callable[..., Any], bundle: Pa
     assert (done.returncode, done.stdout) == (0, ""), done.stderr
     assert json.loads((work / "answer.json").read_text())["layers"].startswith("Layers:")
     assert (work / "model.engine").stat().st_size > 1_000_000
+
+
+def test_nothing_is_built_that_cannot_run_here(load: Callable[..., ModuleType]) -> None:
+    build, rtx = load("build"), importlib.import_module("tensorrt_rtx")
+    gpu = importlib.import_module("cuda_driver").Gpu
+    with pytest.raises(
+        build.Stop, match=r"are for SM80, .* and newer, here is NVIDIA H100 \(SM90\); it needs"
+    ) as caught:
+        build.check_gpu(rtx, gpu("NVIDIA H100", "SM90", "13.0"))
+    assert caught.value.code == 4
+    build.check_gpu(rtx, gpu("NVIDIA L4", "SM89", "13.0"))
+    build.check_gpu(importlib.import_module("tensorrt"), gpu("Orin", "SM87", "12.6"))

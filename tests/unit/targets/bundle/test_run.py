@@ -152,3 +152,24 @@ def test_parity_holds_engines_to_edgecnns_own_bounds(load: Callable[..., ModuleT
     theirs, ours = run.parity(want, far, "int8", gate), compare(want, far)
     for key in ("n", "max_abs", "cosine", "sqnr_db", "agreement", "kl"):
         assert theirs[key] == pytest.approx(getattr(ours, key), rel=1e-9)
+
+
+def test_an_engine_that_is_refused_is_refused_in_tensorrts_words(
+    load: Callable[..., ModuleType], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Of all its errors the last, and none of an earlier engine's."""
+    builder, engine, trt = load("builder"), load("engine"), load("tensorrt")
+    log = builder.logger(trt)
+    log.log(trt.Severity.ERROR, "of an earlier engine")
+    cuda = Cuda()
+    monkeypatch.setattr(trt.Runtime, "deserialize_cuda_engine", lambda self, content: None)
+    with pytest.raises(RuntimeError, match=r"^no reason given$"):
+        engine.Runner(trt, cuda, log, b"", 1)
+
+    def refuse(self: Any, content: bytes) -> None:
+        log.log(trt.Severity.ERROR, "cannot run\non this GPU")
+        log.log(trt.Severity.WARNING, "and more")
+
+    monkeypatch.setattr(trt.Runtime, "deserialize_cuda_engine", refuse)
+    with pytest.raises(RuntimeError, match=r"^cannot run on this GPU$"):
+        engine.Runner(trt, cuda, log, b"", 1)
