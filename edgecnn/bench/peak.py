@@ -11,7 +11,8 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from edgecnn.bench.peak_graph import CHANNELS, CLASSES, SIDE, STACK, peak_graph
+from edgecnn.bench.gpu_peak import GPU_PACKAGES, gpu_peak
+from edgecnn.bench.peak_graph import CHANNELS, CLASSES, DEVIATION, MACS, SIDE, STACK, peak_graph
 from edgecnn.bench.record import Roofline
 from edgecnn.errors import EdgecnnError
 from edgecnn.targets.base import BF16, FP16, FP32, INT8, Interface, Session, Tuning
@@ -19,8 +20,6 @@ from edgecnn.targets.base import BF16, FP16, FP32, INT8, Interface, Session, Tun
 if TYPE_CHECKING:
     from torch import nn
 
-# Multiply-accumulates of one run; what comes after the stack is no work to speak of.
-MACS = STACK * SIDE * SIDE * CHANNELS * CHANNELS
 WARM_UP, SECONDS = 3, 0.5
 # What can be asked for, by runtime; what it then computes in, it has to say.
 PEAKS = {"onnxruntime": (FP32, INT8), "openvino": (FP32, BF16, FP16, INT8), "torch": (FP32,)}
@@ -33,6 +32,8 @@ def measure_peak(package: str, precision: str, tuning: Tuning) -> float | None:
         package: the runtime's module.
         precision: that the stack really must run in, by the runtime's own word.
     """
+    if package in GPU_PACKAGES:
+        return gpu_peak(package, precision)
     if precision not in PEAKS.get(package, ()):
         return None
     try:
@@ -74,7 +75,7 @@ def _opened(package: str, precision: str, tuning: Tuning) -> Session:
         from edgecnn.bench.torch_session import TorchSession
 
         return TorchSession(_torch_stack(), interface, False, tuning)
-    graph = peak_graph(precision == INT8)
+    graph = peak_graph(INT8 if precision == INT8 else FP32)
     if package == "openvino":
         from edgecnn.targets.openvino import OpenVinoSession
 
@@ -96,5 +97,5 @@ def _torch_stack() -> "nn.Module":
     network = nn.Sequential(*stack, nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(CHANNELS, CLASSES))
     random = torch.Generator().manual_seed(0)
     for tensor in network.parameters():
-        nn.init.normal_(tensor, 0, CHANNELS**-0.5, random) if tensor.ndim > 1 else nn.init.zeros_(tensor)
+        nn.init.normal_(tensor, 0, DEVIATION, random) if tensor.ndim > 1 else nn.init.zeros_(tensor)
     return network

@@ -100,3 +100,14 @@ def test_an_engine_for_another_gpu_is_not_opened(gpu: Gpu, tiny_export: Callable
     session = open_session(artifact)
     assert f"it is for {other.upper()}, here is {gpu.name}" in session.absence
     assert np.isfinite(read_golden(artifact).logits).all()
+
+
+def test_a_row_has_its_share_of_what_the_gpu_reaches(tiny_export: Callable[..., Exported]) -> None:
+    peaks = {}
+    for precision in PRECISIONS:
+        folder = tiny_export("tensorrt", precision).artifact.folder
+        (row,) = bench(BenchRequest((folder,), duration_s=0.5)).rows
+        assert row.roofline is not None
+        assert 0 < row.roofline.share < 1
+        peaks[row.roofline.precision] = row.roofline.peak_gops
+    assert peaks["fp16"] > peaks["fp32"]

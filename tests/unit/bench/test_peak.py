@@ -8,20 +8,21 @@ import pytest
 import torch
 
 from edgecnn.bench.machine import facts, snapshot
-from edgecnn.bench.peak import MACS, measure_peak, roofline
-from edgecnn.bench.peak_graph import peak_graph
+from edgecnn.bench.peak import measure_peak, roofline
+from edgecnn.bench.peak_graph import MACS, peak_graph
 from edgecnn.bench.torch_session import TorchSession
 from edgecnn.data.preprocess import Float
 from edgecnn.graph.graph import Graph
 from edgecnn.graph.macs import layer_macs
-from edgecnn.targets.base import BF16, FP32, INT8, UNTUNED, Tuning
+from edgecnn.targets.base import BF16, FP16, FP32, INT8, UNTUNED, Tuning
 
 
-@pytest.mark.parametrize("int8", [False, True])
-def test_the_graph_is_onnx(int8: bool) -> None:
-    model = onnx.load_from_string(peak_graph(int8))
+@pytest.mark.parametrize(("precision", "signed"), [(FP32, False), (FP16, False), (INT8, False), (INT8, True)])
+@pytest.mark.parametrize("batch", [1, 4])
+def test_the_graph_is_onnx(precision: str, signed: bool, batch: int) -> None:
+    model = onnx.load_from_string(peak_graph(precision, batch, signed))
     onnx.checker.check_model(model, full_check=True)
-    if not int8:
+    if precision == FP32:
         assert sum(layer_macs(Graph(model)).values()) == MACS
 
 
