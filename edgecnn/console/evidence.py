@@ -30,11 +30,10 @@ def print_exported(exported: Exported) -> None:
     size = _size(manifest, "model.") or _size(manifest, "bundle.")
     verification = exported.verification
     state = manifest["status"] if verification.executed else f"{manifest['status']}, {verification.not_here}"
-    seconds = sum(exported.elapsed_s.values())
     folder = shown(str(exported.artifact.folder))
     out.print(
         f"{folder}  {manifest['model']['name']} {manifest['precision']} for {manifest['target']},"
-        f" {size / 1e6:.1f} MB, {state}, in {seconds:.1f} s"
+        f" {size / 1e6:.1f} MB, {state}, in {exported.elapsed_s:.1f} s"
     )
 
 

@@ -6,6 +6,7 @@ import os
 import pty
 import subprocess
 import sys
+import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -28,7 +29,7 @@ def document(answer: Answer, code: int = 0) -> Any:
 
 
 def test_export(command: Command, tmp_path: Path) -> None:
-    out = tmp_path / "out"
+    out, started = tmp_path / "out", time.monotonic()
     found = document(command(*EXPORT, "--target", "onnx", "--out", out, "--json"))
     assert {"artifact", "manifest", "target", "precision", "files", "elapsed_s", "stages", "coverage"} <= found.keys()
     assert found["artifact"] == str(out)
@@ -36,8 +37,8 @@ def test_export(command: Command, tmp_path: Path) -> None:
     assert (found["target"], found["precision"]) == ("onnx", "fp32")
     assert sorted(found["files"]) == sorted(str(path) for path in out.iterdir() if path.name != "manifest.json")
     assert [set(stage) for stage in found["stages"]] == [{"name", "elapsed_s"}] * len(found["stages"])
-    assert abs(found["elapsed_s"] - sum(stage["elapsed_s"] for stage in found["stages"])) < 0.01
-    assert 0 < found["elapsed_s"] < 600
+    assert sum(stage["elapsed_s"] for stage in found["stages"]) <= found["elapsed_s"] + 0.01
+    assert found["elapsed_s"] <= time.monotonic() - started + 0.01, "more than the whole call took"
 
 
 def test_export_for_two_targets_writes_a_list(command: Command, tmp_path: Path) -> None:

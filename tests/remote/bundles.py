@@ -25,13 +25,14 @@ def artifact(bundle_artifact: Path) -> Any:
 
 @pytest.fixture
 def stand_in(board: Board) -> Iterator[None]:
-    """A board whose ``tensorrt`` is the stand-in of the tests, which needs ONNX."""
+    """A board whose ``tensorrt`` is the stand-in of the tests, which needs ONNX, of the board's own Python."""
     site = board.folder / "stand-in"
-    packages = ("onnx", "protobuf", "ml_dtypes", "typing_extensions")
-    pip = [sys.executable, "-m", "pip", "--disable-pip-version-check", "install", "--quiet", "--no-deps"]
-    constraints = ["--constraint", str(ROOT / "constraints.txt")]
-    subprocess.run([*pip, *constraints, "--target", str(site), *packages], check=True)
-    shutil.copy(ROOT / "tests" / "stand_ins" / "tensorrt.py", site)
+    if not site.exists():
+        packages = ("onnx", "protobuf", "ml_dtypes", "typing_extensions")
+        pip = [sys.executable, "-m", "pip", "--disable-pip-version-check", "--python", str(board.python), "install"]
+        how = ["--quiet", "--no-deps", "--constraint", str(ROOT / "constraints.txt"), "--target", str(site)]
+        subprocess.run([*pip, *how, *packages], check=True)
+        shutil.copy(ROOT / "tests" / "stand_ins" / "tensorrt.py", site)
     (packed,) = (board.folder / "venv").glob("lib/python*/site-packages")
     (packed / "stand_in.pth").write_text(f"{site}\nimport os; os.environ['STAND_IN'] = '10.3'\n")
     yield
