@@ -1,5 +1,6 @@
 """What all tests share: one thread, small exports that are made once, and the command line in this process."""
 
+import hashlib
 import os
 import shutil
 import sys
@@ -13,6 +14,7 @@ import torch
 from PIL import Image
 from threadpoolctl import threadpool_limits
 
+from edgecnn import network
 from edgecnn.cli import run
 from edgecnn.garbage import search_seldom, spare_the_living
 from edgecnn.graph.fold import fold
@@ -62,6 +64,28 @@ def one_torch_thread() -> Iterator[None]:
     with threadpool_limits(1):
         yield
     torch.set_num_threads(before)
+
+
+@pytest.fixture(scope="session", autouse=True)
+def one_trace_of_each_network() -> Iterator[None]:
+    """Exports in this process share what torch's exporter made of a network, which is half of a small export's time.
+
+    Those in processes of their own do not, and neither do the tests of ``to_onnx``.
+    """
+    made: dict[tuple[str, tuple[int, ...]], Graph] = {}
+
+    def shared(model: torch.nn.Module, *shape: int) -> Graph:
+        digest = hashlib.sha256(repr(model).encode())
+        for name, tensor in model.state_dict().items():
+            digest.update(name.encode() + tensor.numpy().tobytes())
+        key = digest.hexdigest(), shape
+        if key not in made:
+            made[key] = to_onnx(model, *shape)
+        return made[key]
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(network, "to_onnx", shared)
+        yield
 
 
 @pytest.fixture(scope="session")
