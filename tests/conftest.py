@@ -28,6 +28,7 @@ from edgecnn.quant.placement import needing_zero, place
 from edgecnn.quant.table import QuantizerTable, make_table
 from edgecnn.request import ExportRequest
 
+LONGEST = ("test_readme.py", "test_tensorrt_every_model.py")
 TINY = {"model": "mobilenetv3_small", "size": (32, 32), "num_classes": 10, "weights": "random"}
 
 
@@ -54,6 +55,11 @@ def pytest_configure() -> None:
     if worker:
         cores = sorted(os.sched_getaffinity(0))
         os.sched_setaffinity(0, {cores[int(worker) % len(cores)]})
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """The longest files come first: a worker gets whole files, and the other would wait for one that begins last."""
+    items.sort(key=lambda item: item.path.name not in LONGEST)
 
 
 @pytest.fixture(scope="session", autouse=True)

@@ -1,7 +1,10 @@
 """``edgecnn benchmark``: a row for every target and precision, whatever became of it, and a verdict."""
 
+import contextlib
 import importlib.util
+import io
 from pathlib import Path
+from typing import NamedTuple
 
 import msgspec
 import pytest
@@ -10,6 +13,7 @@ from PIL import Image
 from edgecnn import pipeline
 from edgecnn.artifact import load_artifact
 from edgecnn.bench.record import Run, read_run
+from edgecnn.cli import run
 from edgecnn.targets.registry import TARGETS
 from tests.conftest import Command
 
@@ -17,19 +21,34 @@ NETWORK = ("mobilenetv1", "--weights", "random", "--size", "32", "--num-classes"
 SMALL = ("benchmark", *NETWORK, "--duration", "0.1", "--threads", "1")
 
 
-def test_every_target_and_precision_has_its_row(command: Command, photos: Path, tmp_path: Path) -> None:
-    out, keep = tmp_path / "run.json", tmp_path / "kept"
-    answer = command(
-        *SMALL, "--targets", "onnxruntime,openvino", "--effort", "fast", "--calib", photos, "--out", out,
-        "--keep", keep, "--layers", "--json",
-    )  # fmt: skip
-    assert (answer.code, answer.err) == (0, "")
-    found = msgspec.json.decode(answer.out.encode(), type=Run)
-    assert found == read_run(out)
+TARGETS_HERE = ("onnxruntime", "openvino")
+
+
+class Ran(NamedTuple):
+    """What a run printed, where it is, and where its artifacts are."""
+
+    printed: str
+    out: Path
+    kept: Path
+
+
+@pytest.fixture(scope="module")
+def ran(photos: Path, tmp_path_factory: pytest.TempPathFactory) -> Ran:
+    """Every precision for two targets."""
+    folder = tmp_path_factory.mktemp("benchmark")
+    found = Ran("", folder / "run.json", folder / "kept")
+    line = [*SMALL, "--targets", ",".join(TARGETS_HERE), "--effort", "fast", "--calib", str(photos), "--layers"]
+    with pytest.MonkeyPatch.context() as patch, contextlib.redirect_stdout(io.StringIO()) as printed:
+        patch.setenv("OMP_NUM_THREADS", "1")  # as here: torch's sums depend on it, and golden pairs on those
+        assert run([*line, "--out", str(found.out), "--keep", str(found.kept), "--json"]) == 0
+    return found._replace(printed=printed.getvalue())
+
+
+def test_every_target_and_precision_has_its_row(ran: Ran) -> None:
+    found = msgspec.json.decode(ran.printed.encode(), type=Run)
+    assert found == read_run(ran.out)
     assert found.kind == "benchmark"
-    names = [
-        f"{target}-{precision}" for target in ("onnxruntime", "openvino") for precision in ("fp32", "fp16", "int8")
-    ]
+    names = [f"{target}-{precision}" for target in TARGETS_HERE for precision in ("fp32", "fp16", "int8")]
     assert [row.name for row in found.rows] == names
     for row in found.rows:
         assert row.status == "ok"
@@ -37,25 +56,21 @@ def test_every_target_and_precision_has_its_row(command: Command, photos: Path, 
         assert row.manifest is not None
         assert row.manifest["status"] == "not gated"
         assert "features.0.0" in {layer.module for layer in row.layers}
-        assert load_artifact(keep / row.name).manifest["target"] == row.target
+        assert load_artifact(ran.kept / row.name).manifest["target"] == row.target
     assert found.verdict.startswith("ship ")
     assert "none was verified" in found.verdict
 
 
+@pytest.mark.parametrize(("target", "precision"), [("openvino", "fp32"), ("onnxruntime", "int8")])
 def test_artifacts_are_what_export_alone_publishes(
-    command: Command, photos: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    command: Command, ran: Ran, photos: Path, tmp_path: Path, target: str, precision: str
 ) -> None:
     """One network makes all of them, float ones judged on other images than INT8, and no byte of them tells."""
-    monkeypatch.setenv("OMP_NUM_THREADS", "1")  # as here: torch's sums depend on it, and golden pairs on those
-    fast = ("--effort", "fast", "--calib", photos)
-    kept = tmp_path / "kept"
-    assert command(*SMALL, "--targets", "onnx,openvino", *fast, "--keep", kept).code == 0
-    for target, precision in (("openvino", "fp32"), ("onnx", "int8")):
-        alone = tmp_path / f"{target}-{precision}"
-        options = fast if precision == "int8" else ()
-        answer = command("export", *NETWORK, "--target", target, f"--{precision}", *options, "--out", alone)
-        assert (answer.code, answer.err) == (0, "")
-        assert contents(kept / alone.name) == contents(alone)
+    alone = tmp_path / f"{target}-{precision}"
+    options = ("--effort", "fast", "--calib", photos) if precision == "int8" else ()
+    answer = command("export", *NETWORK, "--target", target, f"--{precision}", *options, "--out", alone)
+    assert (answer.code, answer.err) == (0, "")
+    assert contents(ran.kept / alone.name) == contents(alone)
 
 
 def contents(folder: Path) -> dict[str, bytes]:
