@@ -15,6 +15,7 @@ from PIL import Image
 from threadpoolctl import threadpool_limits
 
 from edgecnn import network
+from edgecnn.bench import peak
 from edgecnn.cli import run
 from edgecnn.garbage import search_seldom, spare_the_living
 from edgecnn.graph.fold import fold
@@ -70,6 +71,14 @@ def one_torch_thread() -> Iterator[None]:
     with threadpool_limits(1):
         yield
     torch.set_num_threads(before)
+
+
+@pytest.fixture(scope="session", autouse=True)
+def short_peaks() -> Iterator[None]:
+    """What a machine reaches at most takes a look of half a second, twice a run; how much it is no test asks."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(peak, "SECONDS", 0.02)
+        yield
 
 
 @pytest.fixture(scope="session", autouse=True)
