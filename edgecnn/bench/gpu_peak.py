@@ -16,10 +16,9 @@ from edgecnn.targets.base import FP16, FP32, INT8
 from edgecnn.targets.bundle import builder
 from edgecnn.targets.bundle.cuda_driver import Cuda, CudaError
 from edgecnn.targets.bundle.engine import Runner
-from edgecnn.targets.bundle.layers import from_inspector, from_log
-from edgecnn.targets.tensorrt_flavours import load
+from edgecnn.targets.tensorrt_flavours import MODULES, PROPER, RTX, Flavour, load
 
-GPU_PACKAGES = ("tensorrt", "tensorrt_rtx")
+GPU_PACKAGES = {MODULES[name]: Flavour(name, "its peak is asked for") for name in (PROPER, RTX)}
 BATCH = 32  # 0.1 T operations a run: a third of a millisecond on a GPU of 300 T operations/s
 FEWEST, SECONDS = 20, 0.5
 FLAGS = {FP32: (), FP16: ("FP16",), INT8: ("INT8", "FP16")}  # that networks take which are not strongly typed
@@ -51,13 +50,12 @@ def stack_engine(module: str, precision: str) -> tuple[bytes, frozenset[str]]:
 
     Raises:
         builder.Refused: TensorRT does not build it.
+        BuildError: TensorRT does not open it, where that takes an opened engine to know.
         UnavailableError: TensorRT cannot be imported.
     """
     content = peak_graph(precision, BATCH, signed=True)
     built = builder.build_alone(module, content, builder.Options(FLAGS[precision]))
-    operators = dict.fromkeys(CONVOLUTIONS, "Conv")
-    said = None if built.layers else builder.inspected(load(module), built.engine)
-    kernels = from_log(built.layers, operators) if said is None else from_inspector(said, operators)
+    kernels = GPU_PACKAGES[module].kernels(load(module), built, dict.fromkeys(CONVOLUTIONS, "Conv"))
     return built.engine, frozenset(kernel.precision for kernel in kernels if set(kernel.nodes) & set(CONVOLUTIONS))
 
 

@@ -84,22 +84,21 @@ def test_a_peak_is_of_the_fastest_run_and_of_the_whole_batch() -> None:
 
 
 @pytest.mark.usefixtures("gpu")
-@pytest.mark.parametrize("error", [CudaError("out of memory"), OSError("no driver"), RuntimeError("refused")])
-def test_what_cannot_be_run_has_no_peak(monkeypatch: pytest.MonkeyPatch, error: Exception) -> None:
+@pytest.mark.parametrize(
+    ("step", "error"),
+    [
+        ("stack_engine", Refused("no kernel")),
+        ("stack_engine", UnavailableError("not installed")),
+        ("Runner", CudaError("out of memory")),
+        ("Runner", OSError("no driver")),
+        ("Runner", RuntimeError("refused")),
+    ],
+)
+def test_what_cannot_be_built_or_run_has_no_peak(monkeypatch: pytest.MonkeyPatch, step: str, error: Exception) -> None:
     def refuse(*arguments: Any) -> None:
         raise error
 
-    monkeypatch.setattr(module, "Runner", refuse)
-    assert gpu_peak("tensorrt_rtx", FP16) is None
-
-
-@pytest.mark.usefixtures("gpu")
-@pytest.mark.parametrize("error", [Refused("no kernel"), UnavailableError("not installed")])
-def test_what_cannot_be_built_has_no_peak(monkeypatch: pytest.MonkeyPatch, error: Exception) -> None:
-    def refuse(*arguments: Any) -> None:
-        raise error
-
-    monkeypatch.setattr(module, "stack_engine", refuse)
+    monkeypatch.setattr(module, step, refuse)
     assert gpu_peak("tensorrt_rtx", FP16) is None
 
 
