@@ -3,6 +3,7 @@ PYTHON ?= python3
 BIN := .venv/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check
 DATASET := /usr/share/datasets/fashion-mnist
+PHOTOGRAPHS := /usr/share/gcompris-qt
 BROWSER := /usr/bin/chromedriver
 OTHER_CPUS := /usr/bin/qemu-x86_64
 SSHD := /usr/sbin/sshd
@@ -60,6 +61,10 @@ $(OTHER_CPUS):
 $(DATASET):
 	$(APT_INSTALL) dataset-fashion-mnist
 
+# Photographs to measure on, as GCompris has them.
+$(PHOTOGRAPHS):
+	$(APT_INSTALL) gcompris-qt-data
+
 # The browser that tests look at a report with; the driver brings nothing that would start it.
 $(BROWSER):
 	$(APT_INSTALL) chromium chromium-driver
@@ -72,9 +77,9 @@ bench-export: .venv/.demo ## seconds and memory of whole exports
 	$(BIN)/python tools/bench_export.py
 
 # `python -m tools.bench_accuracy --help` has what OPTIONS may be.
-bench-accuracy: .venv/.dev | $(DATASET) ## the accuracy that README speaks of, on images that calibration never saw
+bench-accuracy: .venv/.dev | $(DATASET) $(PHOTOGRAPHS) ## the accuracy that README speaks of, on images that calibration never saw
 	$(BIN)/python -m tools.bench_accuracy $(OPTIONS)
 
 # OPTIONS='--quick' tries it in a few minutes; `python -m tools.bench_int8 --help` has the rest.
-bench-int8: .venv/.peers | $(DATASET) ## INT8 accuracy and latency against NNCF and ONNX Runtime's own quantizer
+bench-int8: .venv/.peers | $(DATASET) $(PHOTOGRAPHS) ## INT8 accuracy and latency against NNCF and ONNX Runtime's own quantizer
 	$(BIN)/python -m tools.bench_int8 $(OPTIONS)

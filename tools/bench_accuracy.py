@@ -18,13 +18,12 @@ import msgspec
 
 from edgecnn.bench.machine import facts, one_line, snapshot
 from edgecnn.names import __version__
-from tools.bench_int8.images import CROPS as OF_A_PICTURE
-from tools.bench_int8.images import EVERYDAY as FIRST_FOUR
+from tools.bench_int8.images import PHOTOGRAPHS
 from tools.bench_int8.report import markdown_table
 from tools.bench_int8.verdicts import NONE
-from tools.make_unseen_crops import write_crops
+from tools.make_unseen_photographs import write_photographs
 
-TEST, THOUSAND, CROPS, EVERYDAY = "fashion-mnist-test", "fashion-mnist-1000", "crops", "crops of the first four"
+TEST, THOUSAND = "fashion-mnist-test", "fashion-mnist-1000"
 BUILTIN = ("mobilenetv3_large", "mobilenetv3_small", "efficientnet_b0")
 
 
@@ -52,9 +51,9 @@ def _cases() -> list[Case]:
         found += [Case(model, "builtin", "tensorrt", (precision,), (THOUSAND,)) for model in BUILTIN]
     lite0 = ("efficientnet_lite0", "imagenet")
     int8 = ("--int8", "--calib", "photographs")
-    found += [Case(*lite0, target, int8, (EVERYDAY, CROPS)) for target in ("openvino", "onnxruntime", "onnx")]
-    found += [Case(*lite0, "openvino", (*int8, "--effort", "best"), (EVERYDAY, CROPS))]
-    return [*found, Case(*lite0, "openvino", ("--int8", "--calib", "synthetic"), (CROPS,))]
+    found += [Case(*lite0, target, int8, (PHOTOGRAPHS,)) for target in ("openvino", "onnxruntime", "onnx")]
+    found += [Case(*lite0, "openvino", (*int8, "--effort", "best"), (PHOTOGRAPHS,))]
+    return [*found, Case(*lite0, "openvino", ("--int8", "--calib", "synthetic"), (PHOTOGRAPHS,))]
 
 
 class Row(msgspec.Struct, frozen=True):
@@ -131,12 +130,9 @@ def _said(line: list[str]) -> tuple[dict[str, Any], str]:
 
 def _images(folder: Path) -> dict[str, str]:
     """What ``verify --images`` takes, by set."""
-    crops, four = folder / "crops", folder / "four"
-    write_crops(crops)
-    four.mkdir()
-    for path in sorted(crops.iterdir())[: OF_A_PICTURE * len(FIRST_FOUR)]:
-        (four / path.name).symlink_to(path)
-    return {TEST: TEST, THOUSAND: THOUSAND, CROPS: str(crops), EVERYDAY: str(four)}
+    photographs = folder / "photographs"
+    write_photographs(photographs)
+    return {TEST: TEST, THOUSAND: THOUSAND, PHOTOGRAPHS: str(photographs)}
 
 
 def as_markdown(report: Report) -> str:

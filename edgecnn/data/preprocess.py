@@ -51,8 +51,9 @@ def normalise(pixels: NDArray[np.uint8], how: Preprocess) -> Float:
         (..., 3, H, W) float32.
     """
     mean, std = np.array(how.mean, np.float32), np.array(how.std, np.float32)
-    scaled = (pixels.astype(np.float32) / np.float32(255) - mean) / std
-    return np.ascontiguousarray(np.moveaxis(scaled, -1, -3), np.float32)
+    values = (np.arange(256, dtype=np.float32)[:, None] / np.float32(255) - mean) / std  # of each pixel: there are few
+    channels = [np.take(values[:, channel], pixels[..., channel]) for channel in range(len(mean))]
+    return np.stack(channels, axis=-3)
 
 
 def preprocess(picture: Picture, how: Preprocess) -> Float:

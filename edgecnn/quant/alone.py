@@ -5,7 +5,6 @@ session serves tensors that follow one another: one for each would take longer t
 """
 
 from collections.abc import Collection, Sequence
-from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -14,7 +13,7 @@ from numpy.typing import NDArray
 from onnx import TensorProto, helper
 
 from edgecnn.graph.graph import Graph, model_of
-from edgecnn.graph.session import inference_session
+from edgecnn.graph.session import shared_session
 from edgecnn.names import OUTPUT
 from edgecnn.parity import compare
 from edgecnn.quant.calibrate import Range
@@ -22,6 +21,7 @@ from edgecnn.quant.lower.pairs import activation_pair
 from edgecnn.quant.observe import observe_values
 from edgecnn.quant.placement import Placement, Role, skip_input
 from edgecnn.quant.table import ActivationQuantizer, Float, activation_quantizer
+from edgecnn.threads import in_order
 
 if TYPE_CHECKING:
     import onnxruntime
@@ -55,12 +55,15 @@ class Alone:
         }
         self._signed = signed
         parts = np.array_split(np.array(list(self.tensors)), min(SESSIONS, len(self.tensors)))
-        self._behind = [_Behind(graph, placement, part.tolist(), signed) for part in parts]
+        self._behind = list(in_order(lambda part: _Behind(graph, placement, part.tolist(), signed), parts))
         read = {OUTPUT}.union(*(behind.reads for behind in self._behind))
         (self._values,) = observe_values(graph, read, [images])
 
     def divergence(self, tensor: str, candidate: Range, some: slice = EVERY) -> float:
-        """KL divergence of the logits, nats, with this tensor alone quantized to a range, on some of the images."""
+        """KL divergence of the logits, nats, with this tensor alone quantized to a range, on some of the images.
+
+        Several threads may ask at once: each runs on one core.
+        """
         behind = next(behind for behind in self._behind if tensor in behind.tensors)
         quantizer = activation_quantizer(tensor, candidate, self.tensors[tensor], tensor in self._signed)
         values = {name: self._values[name][some] for name in behind.reads}
@@ -89,6 +92,7 @@ class _Behind:
                 made.update(node.output)
         read = {name.removesuffix("/switched") for node in self._nodes for name in node.input}
         self.reads = sorted(read - made - graph.weights.keys())
+        self._session = self._opened()
 
     def run(self, values: dict[str, Float], tensor: str, quantizer: ActivationQuantizer) -> Float:
         """Logits, (n, classes), with this tensor quantized.
@@ -99,8 +103,7 @@ class _Behind:
         (answers,) = self._session.run([OUTPUT], values | self._off | _switch(tensor, quantizer, on=True))
         return np.asarray(answers)
 
-    @cached_property
-    def _session(self) -> "onnxruntime.InferenceSession":
+    def _opened(self) -> "onnxruntime.InferenceSession":
         nodes = [_quantized_if_on(name) for name in self.tensors if name in self.reads]
         for node in self._nodes:
             nodes += [node, *(_quantized_if_on(name) for name in node.output if name in self.tensors)]
@@ -113,7 +116,7 @@ class _Behind:
         weights = [tensor for tensor in self._graph.model.graph.initializer if tensor.name in read]
         outputs = [helper.make_tensor_value_info(OUTPUT, TensorProto.FLOAT, None)]
         graph = helper.make_graph(nodes, "alone", inputs, outputs, weights)
-        return inference_session(model_of(graph).SerializeToString(), int8_kernels=False)
+        return shared_session(model_of(graph).SerializeToString(), int8_kernels=False)
 
 
 def _reading(node: onnx.NodeProto, quantized: Collection[str]) -> onnx.NodeProto:

@@ -14,7 +14,7 @@ from edgecnn.data.sets import ImageSet
 from edgecnn.data.split import hold_block, spread
 from edgecnn.graph.graph import Graph
 from edgecnn.graph.macs import layer_macs
-from edgecnn.graph.session import in_chunks
+from edgecnn.graph.session import as_many, in_chunks, release_memory
 from edgecnn.names import BALANCED, BEST, FAST
 from edgecnn.progress import Progress
 from edgecnn.quant.alone import Alone
@@ -27,7 +27,7 @@ from edgecnn.quant.lower.qdq import Profile
 from edgecnn.quant.mixed import mixed_precision, worthwhile
 from edgecnn.quant.pixels import PIXELS, on_pixel_grid
 from edgecnn.quant.placement import Placement, Role, place
-from edgecnn.quant.ranges import Chosen, Measured, observe_histograms, search_ranges
+from edgecnn.quant.ranges import TRIED, Chosen, Measured, observe_histograms, search_ranges
 from edgecnn.quant.refine import layer_means, refine, refinement_images
 from edgecnn.quant.rungs import Candidate, Judge, Rung, Timer
 from edgecnn.quant.sensitivity import tensor_sensitivities
@@ -81,6 +81,7 @@ def climb(
         rung()
         if ladder.judge.proves(max_drop_pp):
             break
+    release_memory()
     best = ladder.judge.best
     return Climbed(best.graph, profile.kept(best.table), tuple(ladder.judge.rungs))
 
@@ -122,9 +123,10 @@ class _Ladder:
         self.judge.consider(MIN_MAX, self._min_max(self._graph, self._widest))
 
     def range_search(self) -> None:
-        graph, placement = self.judge.best.graph, place(self.judge.best.graph)
+        graph, placement = self.judge.best.graph, self._place(self.judge.best.graph)
         signed, ranges = self._profile.signed(graph, placement), self.judge.best.ranges
-        with self._progress.stage("search ranges", len(self._histograms)):
+        tried = sum(bool(roles & TRIED) for roles in placement.roles.values())
+        with self._progress.stage("search ranges", tried):
             self._measured = searched = search_ranges(
                 graph, placement, self._histograms, ranges, self._judging[self._some], self._progress.advance, signed
             )
@@ -160,7 +162,7 @@ class _Ladder:
         candidate = self._refitted(best, best.table.without(islands))
         tables = [self._profile.kept(one.table) for one in (best, candidate)]
         slowdown = self._timer(best.graph, tables)[0] if self._timer is not None else None
-        self.judge.consider("float layers", candidate, slowdown)
+        self.judge.consider("float layers", candidate, slowdown, fewer_int8=True)
         if self._rounded is not None and not best.refined:
             # Rounding that was turned down may help once the noise of these layers' inputs is gone.
             rounded = self._refitted(self._rounded, self._rounded.table.without(islands))
@@ -175,7 +177,7 @@ class _Ladder:
         with self._progress.stage("time layers", len(worthwhile(self._sensitivity, kept))):
             table, slowdown = mixed_precision(best.graph, kept, self._sensitivity, self._timer, self._progress.advance)
         if table is not kept:
-            self.judge.consider("mixed precision", self._refitted(best, table), slowdown)
+            self.judge.consider("mixed precision", self._refitted(best, table), slowdown, fewer_int8=True)
 
     def _refitted(self, candidate: Candidate, table: QuantizerTable) -> Candidate:
         """A candidate with fewer INT8 layers, whose biases follow where they were corrected."""
@@ -185,11 +187,11 @@ class _Ladder:
     @property
     def _some(self) -> slice:
         """Those of the held-out images that tensors are quantized alone on."""
-        count = min(SEARCH_IMAGES, max(1, SEARCH_PIXELS // self._judging[0, 0].size))
+        count = min(SEARCH_IMAGES, as_many(self._judging, SEARCH_PIXELS))
         return slice(None, None, -(-len(self._judging) // count))
 
     def _sensitivities(self, candidate: Candidate) -> dict[str, float]:
-        placement = place(candidate.graph)
+        placement = self._place(candidate.graph)
         for ranges, costs in self._measured:
             if candidate.graph is self._graph and candidate.ranges == ranges:
                 return {name: costs[name] for name, roles in placement.roles.items() if Role.INPUT in roles}
@@ -201,16 +203,20 @@ class _Ladder:
         """Histograms, and whole ranges, which shall cut off nothing: held-out images may widen them."""
         with self._progress.stage("calibrate", len(self._observing)):
             batches = self._observing.batches(self._how, BATCH, self._progress.advance)
-            return observe_histograms(graph, place(graph), batches, in_chunks(self._judging, BATCH))
+            return observe_histograms(graph, self._place(graph), batches, in_chunks(self._judging, BATCH))
 
     def _seen(self, graph: Graph, tensors: Collection[str]) -> dict[str, Range]:
         """Ranges on those of the held-out images that tensors are quantized alone on."""
         return observe_ranges(graph, tensors, in_chunks(self._judging[self._some], BATCH))
 
+    def _place(self, graph: Graph) -> Placement:
+        """What the runtime wants: to observe a tensor that it does not quantize takes as long."""
+        return place(graph).of(self._profile.roles)
+
     def _min_max(self, graph: Graph, ranges: dict[str, Range]) -> Candidate:
         chosen = {name: Chosen(MIN_MAX, found) for name, found in ranges.items()}
         chosen |= {name: Chosen(PIXELS, known) for name, known in self._exact.items()}
-        return Candidate(graph, chosen, self._table(graph, place(graph), chosen))
+        return Candidate(graph, chosen, self._table(graph, self._place(graph), chosen))
 
     def _by_methods(self, candidate: Candidate, histograms: dict[str, Histogram]) -> Candidate:
         """A candidate with the ranges that the methods chosen for the same tensors find now."""
@@ -219,7 +225,7 @@ class _Ladder:
             found = candidates(histograms[name])
             if choice.method != MIN_MAX and choice.method in found:
                 ranges[name] = Chosen(choice.method, found[choice.method])
-        return Candidate(candidate.graph, ranges, self._table(candidate.graph, place(candidate.graph), ranges))
+        return Candidate(candidate.graph, ranges, self._table(candidate.graph, self._place(candidate.graph), ranges))
 
     def _refined(self, candidate: Candidate) -> Candidate:
         # As it will run. What runtimes with zero-points share is refined once, every layer INT8, as OpenVINO has it.

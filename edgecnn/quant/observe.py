@@ -14,10 +14,10 @@ from onnx import TensorProto, helper
 from edgecnn.data.preprocess import Float
 from edgecnn.errors import InputError
 from edgecnn.graph.graph import Graph, with_batch
-from edgecnn.graph.session import inference_session
+from edgecnn.graph.session import AT_ONCE, as_many, in_chunks, shared_session
 from edgecnn.names import INPUT, OUTPUT
-from edgecnn.quant.threads import one_behind
 from edgecnn.recipe import LARGEST_INPUT
+from edgecnn.threads import in_order
 
 SAMPLE = 2**13  # values of one image's tensor, at most
 
@@ -41,7 +41,7 @@ class Observer:
     def __init__(self, graph: Graph, tensors: Iterable[str], summaries: Sequence[Summary]) -> None:
         self._graph, self._tensors, self._summaries = graph, list(tensors), summaries
         wanted = list(dict.fromkeys([*summaries, Summary.MEAN]))  # not a number if any value is not
-        self._session = inference_session(_summarised(graph, self._tensors, wanted))
+        self._session = shared_session(_summarised(graph, self._tensors, wanted))
         self._made = [_name(tensor, summary) for tensor in self._tensors for summary in wanted]
 
     def over(self, batches: Iterable[Float]) -> Iterator[dict[str, dict[Summary, Float]]]:
@@ -54,7 +54,7 @@ class Observer:
             InputError: what ``observe_values`` refuses.
         """
         count = 0
-        for batch, found in one_behind(self._run, _checked(batches)):  # decoding and counting are not the runtime's
+        for batch, found in in_order(self._run, _checked(batches)):  # decoding and counting are not the runtime's
             values = dict(zip(self._made, found, strict=True))
             if not all(np.isfinite(values[_name(tensor, Summary.MEAN)]).all() for tensor in self._tensors):
                 for _ in observe_values(self._graph, self._tensors, [batch], count):  # says which; or it was too large
@@ -66,7 +66,9 @@ class Observer:
             }
 
     def _run(self, batch: Float) -> tuple[Float, list[Float]]:
-        return batch, self._session.run(self._made, {INPUT: batch})
+        parts = in_chunks(batch, as_many(batch, AT_ONCE))
+        found = [self._session.run(self._made, {INPUT: part}) for part in parts]
+        return batch, [np.concatenate(values) for values in zip(*found, strict=True)]
 
 
 def observe_values(
@@ -87,7 +89,7 @@ def observe_values(
     for name in names:
         if name not in (INPUT, OUTPUT):
             model.graph.output.append(helper.make_tensor_value_info(name, TensorProto.FLOAT, None))
-    session = inference_session(model.SerializeToString())
+    session = shared_session(model.SerializeToString())
     made = [name for name in names if name != INPUT]
     for batch in _checked(batches, count):
         values = dict(zip(made, session.run(made, {INPUT: batch}), strict=True))

@@ -7,7 +7,8 @@ on vectors, and what they cost is reading their weights, a fourth of the network
 costs 3 dB of the refined B0's logits for 1 % of its time; they stay float.
 """
 
-from dataclasses import dataclass
+from collections.abc import Iterable
+from dataclasses import dataclass, replace
 from enum import Enum
 
 import onnx
@@ -35,6 +36,11 @@ class Placement:
     layers: tuple[str, ...]
     gates: frozenset[str]
     roles: dict[str, frozenset[Role]]
+
+    def of(self, roles: Iterable[Role]) -> "Placement":
+        """The same with those tensors alone that have one of these roles."""
+        wanted = frozenset(roles)
+        return replace(self, roles={name: found for name, found in self.roles.items() if found & wanted})
 
 
 def place(graph: Graph) -> Placement:

@@ -16,7 +16,10 @@ from edgecnn.quant.histogram import MIN_MAX, Histogram, candidates
 from edgecnn.quant.observe import Observer, Summary
 from edgecnn.quant.placement import Placement, Role
 from edgecnn.quant.table import Float
+from edgecnn.threads import in_order
 
+# What only a runtime with INT8-to-INT8 kernels quantizes is not tried: its range is of little weight.
+TRIED = frozenset({Role.INPUT, Role.SKIP})
 SCREENING = 4  # images that say which tensors matter at all
 MATTERS = 0.01  # of all tensors' divergence together; one below it keeps min-max
 BETTER = 0.9  # of min-max's divergence, before its guarantee to cut off nothing is given up
@@ -86,18 +89,19 @@ def search_ranges(
         on_tensor: called after each tensor that was tried.
         signed: tensors whose quantizers have signed codes and no zero-point.
     """
-    # What only a runtime with INT8-to-INT8 kernels quantizes is not tried: its range is of little weight.
-    alone = Alone(graph, placement, {Role.INPUT, Role.SKIP}, images, signed)
+    alone = Alone(graph, placement, TRIED, images, signed)
     few = slice(None, None, -(-len(images) // SCREENING))  # enough to see which tensors matter
     half, other = slice(None, None, 2), slice(1, None, 2) if len(images) > 1 else EVERY
     costs: dict[str, float] = {}
-    for name in histograms:
-        if name in alone.tensors:
-            costs[name] = alone.divergence(name, widest[name].range, few)
+    screened = in_order(lambda name: alone.divergence(name, widest[name].range, few), alone.tensors)
+    for name, cost in zip(alone.tensors, screened, strict=True):
+        costs[name] = cost
         on_tensor()
     least = MATTERS * sum(costs.values())
     chosen, best_costs = dict(widest), dict(costs)
-    for name in [name for name, cost in costs.items() if cost >= least]:
+
+    def searched(name: str) -> tuple[Chosen, float, float]:
+        """What was chosen, what min-max costs, and what the choice costs."""
         known = widest[name]
         ranges = {known.method: known.range}
         if known.method == MIN_MAX:
@@ -111,6 +115,10 @@ def search_ranges(
             for method in (known.method, best)
         }
         if both[best] < BETTER * both[known.method]:
-            chosen[name] = Chosen(best, ranges[best])
-        costs[name], best_costs[name] = both[known.method], both[chosen[name].method]
+            return Chosen(best, ranges[best]), both[known.method], both[best]
+        return known, both[known.method], both[known.method]
+
+    mattering = [name for name, cost in costs.items() if cost >= least]
+    for name, (choice, cost, best_cost) in zip(mattering, in_order(searched, mattering), strict=True):
+        chosen[name], costs[name], best_costs[name] = choice, cost, best_cost
     return Searched(Measured(widest, costs), Measured(chosen, best_costs))

@@ -14,7 +14,7 @@ from edgecnn.data.preprocess import Float
 from edgecnn.data.sets import ImageSet
 from edgecnn.data.split import spread
 from edgecnn.graph.graph import Graph
-from edgecnn.graph.session import in_chunks, inference_session
+from edgecnn.graph.session import in_chunks, shared_session
 from edgecnn.names import INPUT
 from edgecnn.quant.bias import corrected_bias
 from edgecnn.quant.calibrate import Means, observe_means
@@ -24,8 +24,8 @@ from edgecnn.quant.placement import place
 from edgecnn.quant.rounding import observe_moments, patch_means, round_weights
 from edgecnn.quant.segments import segments
 from edgecnn.quant.table import QuantizerTable
-from edgecnn.quant.threads import one_blas_thread
 from edgecnn.recipe import Preprocess
+from edgecnn.threads import in_order, one_blas_thread
 
 CHUNK = 8  # images that a segment runs over at a time
 MOST_IMAGES = 256
@@ -78,9 +78,9 @@ def refine(
             constants[f"{layer.weight}/scale"] = numpy_helper.from_array(found.scale, f"{layer.weight}/scale")
             constants[layer.bias] = numpy_helper.from_array(bias, layer.bias)
             on_layer()
-        session = inference_session(segment.model(constants), int8_kernels=False)
-        for value in values:
-            made = session.run(segment.outputs, {name: value[name] for name in segment.inputs})
+        session = shared_session(segment.model(constants), int8_kernels=False)
+        fed = [{name: value[name] for name in segment.inputs} for value in values]
+        for value, made in zip(values, in_order(partial(session.run, segment.outputs), fed), strict=True):
             value.update(zip(segment.outputs, made, strict=True))
             for name in segment.dead:
                 del value[name]

@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 from onnx import helper
 
 from edgecnn.quant.table import WEIGHT_MAX, Float, WeightQuantizer
-from edgecnn.quant.threads import in_parts
+from edgecnn.threads import in_parts
 
 Double = NDArray[np.float64]
 Batch = Callable[[], Float]  # makes (n, in, ...) float32; several are made at a time, on threads of their own
@@ -31,7 +31,7 @@ PATCHES_PER_IMAGE = 60
 FEW_POSITIONS = 64  # where a window sees one channel: few columns need no more than what an image is worth
 DAMPING = 0.01  # of the mean diagonal, for directions that calibration never excited
 FITTED = 0.05  # that a scale moves at most: what calibration never excited has no say in it
-BLOCK = 32  # columns after which the rest of the weight is updated at once
+BLOCK = 32  # columns that are not halved any more
 
 
 @dataclass(frozen=True)
@@ -195,29 +195,45 @@ def _shrunk(moments: Moments) -> Double:
 
 def _round(weight: Double, scale: Double, hessian: Double, largest: int) -> Double:
     """Codes of a weight ``(groups, out, columns)``, for its scale ``(groups, out)`` and hessian ``(groups, c, c)``."""
-    columns = weight.shape[2]
+    groups, _, columns = weight.shape
     diagonal = np.einsum("gcc->gc", hessian)
     damping = DAMPING * diagonal.mean(axis=1) + np.finfo(np.float32).tiny
     order = np.argsort(-diagonal, axis=1, kind="stable")
-    # Columns first, so that each is one run of memory.
-    rest = np.ascontiguousarray(np.take_along_axis(weight, order[:, None], axis=2).swapaxes(1, 2))
-    ordered = np.take_along_axis(np.take_along_axis(hessian, order[:, :, None], axis=1), order[:, None], axis=2)
-    damped = ordered + damping[:, None, None] * np.eye(columns)
+    # In steps, and columns first, so that each is one run of memory.
+    steps = np.take_along_axis(weight / scale[:, :, None], order[:, None], axis=2).swapaxes(1, 2)
+    damped = hessian[np.arange(groups)[:, None, None], order[:, :, None], order[:, None]]
+    damped += damping[:, None, None] * np.eye(columns)
     # The lower Cholesky factor of the inverse, without the inverse: backwards, it is the lower factor's own inverse.
-    lower = _inverse(np.linalg.cholesky(damped[:, ::-1, ::-1]))[:, ::-1, ::-1].swapaxes(1, 2)
-    codes = np.empty_like(rest)
-    for start in range(0, columns, BLOCK):
-        stop = min(start + BLOCK, columns)
-        errors = np.empty((len(rest), stop - start, rest.shape[2]))
-        for column in range(start, stop):
-            codes[:, column] = np.clip(np.rint(rest[:, column] / scale), -largest, largest)
-            error = (rest[:, column] - codes[:, column] * scale) / lower[:, column, column, None]
-            rest[:, column:stop] -= lower[:, column:stop, column, None] * error[:, None]
-            errors[:, column - start] = error
-        rest[:, stop:] -= lower[:, stop:, start:stop] @ errors
+    factor = np.asarray(np.linalg.cholesky(damped[:, ::-1, ::-1]), np.float64)
+    lower = _inverse(factor)[:, ::-1, ::-1].swapaxes(1, 2)
+    codes = np.ascontiguousarray(steps)
+    _eliminate(codes, np.empty_like(codes), lower, largest)
     result = np.empty_like(weight)
     np.put_along_axis(result, order[:, None], codes.swapaxes(1, 2), axis=2)
     return result
+
+
+def _eliminate(steps: Double, errors: Double, lower: Double, largest: int) -> None:
+    """Rounds columns in place, by halves: most of what one half's errors do to the other is products.
+
+    Args:
+        steps: (groups, columns, out), of which codes become.
+        errors: likewise, to be filled: of each column, in steps over its diagonal.
+        lower: (groups, columns, columns).
+    """
+    columns = steps.shape[1]
+    if columns > BLOCK:
+        half = columns // 2
+        _eliminate(steps[:, :half], errors[:, :half], lower[:, :half, :half], largest)
+        steps[:, half:] -= lower[:, half:, :half] @ errors[:, :half]
+        _eliminate(steps[:, half:], errors[:, half:], lower[:, half:, half:], largest)
+        return
+    for column in range(columns):
+        exact = steps[:, column].copy()
+        codes = np.minimum(np.maximum(np.rint(exact), -largest), largest)
+        error = (exact - codes) / lower[:, column, column, None]
+        steps[:, column + 1 :] -= lower[:, column + 1 :, column, None] * error[:, None]
+        steps[:, column], errors[:, column] = codes, error
 
 
 def _inverse(lower: Double) -> Double:
@@ -236,6 +252,6 @@ def _inverse(lower: Double) -> Double:
 def _fitted(weight: Double, codes: Double, scale: Double, hessian: Double) -> Double:
     """The scales ``(groups, out)`` with which codes leave the least squared error; a dead channel keeps its own."""
     along = codes @ hessian
-    power, overlap = (along * codes).sum(axis=2), (along * weight).sum(axis=2)
+    power, overlap = (np.einsum("goc,goc->go", along, other) for other in (codes, weight))
     best = np.where(power > 0, overlap / np.maximum(power, np.finfo(np.float64).tiny), scale)
     return np.clip(best, (1 - FITTED) * scale, (1 + FITTED) * scale)

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from edgecnn.data.preprocess import Float
 from edgecnn.graph.graph import Graph, with_batch
-from edgecnn.graph.session import inference_session, logits
+from edgecnn.graph.session import logits, shared_session
 from edgecnn.parity import Parity, compare, six_digits
 from edgecnn.quant.alone import EVERY
 from edgecnn.quant.lower.qdq import Profile, lower
@@ -20,6 +20,7 @@ from edgecnn.quant.ranges import Chosen
 from edgecnn.quant.table import QuantizerTable
 
 CLEARLY = 0.5  # of a divergence
+WORTH_DB = 0.5  # that layers in float have to add to the signal-to-noise ratio, a ninth of the noise, for their time
 DOUBT = 0.05  # that a ladder may stop early with: one-sided
 
 
@@ -45,7 +46,7 @@ class Rung:
     """What the held-out images said of one rung.
 
     Args:
-        kept: it was better than the rung kept before it, by KL divergence.
+        kept: it was better than the rung kept before it, by KL divergence; with more layers in float, by its noise.
         ranges: how many tensors have their range by each method.
         refined: weights were rounded to second order and biases corrected.
         top1: share of right answers, 0..1, where the held-out images have labels; ``top1_reference`` is FP32's.
@@ -105,7 +106,7 @@ class Judge:
         self.rungs: list[Rung] = []
         self._images, self._labels, self._profile = images, labels, profile
         self._want = _logits(graph, images)
-        self._best: tuple[float, Candidate] | None = None
+        self._best: tuple[Parity, Candidate] | None = None
         self._started = time.monotonic()
 
     @property
@@ -114,13 +115,25 @@ class Judge:
         assert self._best is not None  # noqa: S101 - the first rung is always considered
         return self._best[1]
 
-    def consider(self, name: str, candidate: Candidate, slowdown: Slowdown | None = None) -> None:
-        """Keeps a candidate if it is better than the best so far, and its evidence in any case."""
+    def consider(
+        self, name: str, candidate: Candidate, slowdown: Slowdown | None = None, fewer_int8: bool = False
+    ) -> None:
+        """Keeps a candidate if it is better than the best so far, and its evidence in any case.
+
+        Args:
+            fewer_int8: it is the best so far with more layers in float. That takes noise out for certain, and costs
+                time: asked is how much noise, and not the divergence, of which a few sure images say little.
+        """
         answers = self._answers(candidate, EVERY)
         parity = compare(self._want, answers)
-        kept = self._best is None or parity.kl < self._best[0]
+        if self._best is None:
+            kept = True
+        elif fewer_int8:
+            kept = parity.sqnr_db >= self._best[0].sqnr_db + WORTH_DB
+        else:
+            kept = parity.kl < self._best[0].kl
         if kept:
-            self._best = (parity.kl, candidate)
+            self._best = (parity, candidate)
         self._note(name, candidate, answers, parity, EVERY, kept, slowdown)
 
     def prefers(self, name: str, candidate: Candidate, plain: Candidate, some: slice) -> bool:
@@ -199,4 +212,4 @@ def most_changes(n: int, max_drop_pp: float) -> int:
 
 def _logits(graph: Graph, images: Float) -> Float:
     """Of a graph, its integers computed in float: kernels that round otherwise are not what is judged here."""
-    return logits(inference_session(with_batch(graph, None).content, int8_kernels=False), images)
+    return logits(shared_session(with_batch(graph, None).content, int8_kernels=False), images)

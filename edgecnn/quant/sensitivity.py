@@ -5,11 +5,12 @@ from dataclasses import dataclass
 
 from edgecnn.graph.graph import Graph, with_batch, with_weights
 from edgecnn.graph.macs import layer_macs
-from edgecnn.graph.session import inference_session, logits
+from edgecnn.graph.session import logits, shared_session
 from edgecnn.parity import compare
 from edgecnn.quant.alone import Alone
 from edgecnn.quant.calibrate import Range
 from edgecnn.quant.table import Float, QuantizerTable
+from edgecnn.threads import in_order
 
 
 @dataclass(frozen=True)
@@ -36,7 +37,8 @@ class Sensitivity:
 
 def tensor_sensitivities(alone: Alone, ranges: Mapping[str, Range]) -> dict[str, float]:
     """KL divergence of the logits, nats, that each tensor's quantizer costs alone."""
-    return {name: alone.divergence(name, ranges[name]) for name in alone.tensors}
+    found = in_order(lambda name: alone.divergence(name, ranges[name]), alone.tensors)
+    return dict(zip(alone.tensors, found, strict=True))
 
 
 def layer_sensitivities(
@@ -53,11 +55,11 @@ def layer_sensitivities(
         images: (n, C, H, W) float32, normalised.
     """
     macs = layer_macs(graph)
-    want = logits(inference_session(with_batch(graph, None).content), images)
+    want = logits(shared_session(with_batch(graph, None).content), images)
     found = []
     for layer in table.layers:
         rounded = with_weights(graph, {layer.weight: table.weights[layer.weight].real})
-        answers = logits(inference_session(with_batch(rounded, None).content), images)
+        answers = logits(shared_session(with_batch(rounded, None).content), images)
         module, _, _ = layer.node.rpartition("/")
         found.append(Sensitivity(module, macs[layer.node], inputs[layer.input], compare(want, answers).kl))
         on_layer()

@@ -1,60 +1,67 @@
-"""The images that judge: none of them calibrated anything."""
+"""The images that judge: none of them calibrated anything, and edgecnn has never seen them otherwise.
+
+The photographs are those of GCompris, a set of games for children, from Debian's package ``gcompris-qt-data``: animals,
+fish, tools, mills, solar panels, monuments, things of a household and musicians. They are of many cameras, and each
+shows one thing, as ImageNet's do.
+"""
 
 import functools
 import hashlib
+import io
+from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
 from PIL import Image
 
-from edgecnn.data.images import read_picture
 from edgecnn.data.preprocess import Picture
 from edgecnn.data.sets import ImageSet, Sample, load_set
 from edgecnn.data.split import spread
 
-CROPS = 100  # of each photograph
-SMALLEST_SHARE = 0.7  # of each side of the photograph
-SEED = 0
-EVERYDAY = ("china.jpg", "flower.jpg", "motorcycle_left.png", "motorcycle_right.png")  # two of scikit-learn's
-OTHERS = (
-    "cell.png", "clock_motion.png", "coins.png", "microaneurysms.png", "moon.png", "page.png", "text.png"
+PHOTOGRAPHS = "photographs of GCompris"
+GCOMPRIS = Path("/usr/share/gcompris-qt/rcc")  # where Debian and Ubuntu have its resources
+ACTIVITIES = (
+    "categorization", "erase", "explore_farm_animals", "explore_monuments", "explore_world_animals",
+    "explore_world_music",
 )  # fmt: skip
+SMALLEST = 200  # pixels of the shorter side; what is smaller are buttons
 
 
 def judging_images(name: str, labels: list[str], at_most: int | None) -> ImageSet:
-    """A labelled set by name, or ``crops`` of photographs that no shipped calibration set holds."""
-    images = unseen_crops() if name == "crops" else load_set(name, labels)
+    """A labelled set by name, or ``PHOTOGRAPHS``."""
+    images = unseen_photographs() if name == PHOTOGRAPHS else load_set(name, labels)
     return images if at_most is None else spread(images, at_most)
 
 
-def unseen_crops(wide: bool = False) -> ImageSet:
-    """100 random crops of each of four photographs that come with scikit-learn and scikit-image.
+def unseen_photographs(resources: Path = GCOMPRIS) -> ImageSet:
+    """Every photograph once, by activity.
 
     Args:
-        wide: of seven more pictures too: coins, the moon, a printed page and the like.
+        resources: a folder of ``.rcc`` files.
+
+    Raises:
+        FileNotFoundError: GCompris's data is not installed.
     """
-    import skimage
-    import sklearn
-
-    learn, image = (Path(str(package.__file__)).parent for package in (sklearn, skimage))
-    photographs = [
-        *(learn / "datasets" / "images" / name for name in EVERYDAY[:2]),
-        *(image / "data" / name for name in (*EVERYDAY[2:], *(OTHERS if wide else ()))),
-    ]
-    random = np.random.default_rng(SEED)
-    samples = []
-    for path in photographs:
-        picture = read_picture(path)
-        digest = hashlib.sha256(path.read_bytes()).hexdigest()
-        for index in range(CROPS):
-            share = random.uniform(SMALLEST_SHARE, 1)
-            height, width = (round(side * share) for side in picture.shape[:2])
-            top = int(random.integers(0, picture.shape[0] - height + 1))
-            left = int(random.integers(0, picture.shape[1] - width + 1))
-            box = (left, top, left + width, top + height)
-            samples.append(Sample(f"{path.name}/{index:02d}", None, digest, functools.partial(_crop, picture, box)))
-    return ImageSet(f"crops of {len(photographs)} photographs", tuple(samples))
+    samples: dict[str, Sample] = {}  # by digest: some are in two activities
+    for activity in ACTIVITIES:
+        for position, picture in enumerate(_pictures((resources / f"{activity}.rcc").read_bytes())):
+            image = Image.open(io.BytesIO(picture))
+            if image.mode == "RGB" and min(image.size) >= SMALLEST:  # drawings are cut out, and have an alpha
+                digest = hashlib.sha256(picture).hexdigest()
+                name = f"{activity}-{position:03d}"
+                samples.setdefault(digest, Sample(name, None, digest, functools.partial(_decoded, picture)))
+    return ImageSet(PHOTOGRAPHS, tuple(samples.values()))
 
 
-def _crop(picture: Picture, box: tuple[int, int, int, int]) -> Picture:
-    return np.asarray(Image.fromarray(picture).crop(box))
+def _pictures(resource: bytes) -> Iterator[bytes]:
+    """The WebP files (RFC 9649, section 2.4) in a Qt resource, which holds them one after another as they are."""
+    start = resource.find(b"RIFF")
+    while start >= 0:
+        end = start + 8 + int.from_bytes(resource[start + 4 : start + 8], "little")
+        if resource[start + 8 : start + 12] == b"WEBP":
+            yield resource[start:end]
+        start = resource.find(b"RIFF", start + 1)
+
+
+def _decoded(picture: bytes) -> Picture:
+    return np.asarray(Image.open(io.BytesIO(picture)))

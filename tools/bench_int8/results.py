@@ -59,7 +59,7 @@ class Settings:
         threads: of every runtime.
         rounds: in each of which every candidate has its turn.
         inferences: of a turn; its figure is their median.
-        judging_images: at most; None is all of Fashion-MNIST's test images, and 400 crops.
+        judging_images: at most; None is all of them.
         calibration_images: at most; None is the whole set.
     """
 

@@ -1,6 +1,7 @@
 """The ladder: every rung leaves its evidence, and none stays that does not help."""
 
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -10,17 +11,20 @@ from edgecnn.data.sets import load_set
 from edgecnn.graph.graph import Graph
 from edgecnn.names import EFFORTS
 from edgecnn.progress import Progress
+from edgecnn.quant.calibrate import Range
 from edgecnn.quant.ladder import Climbed, climb
 from edgecnn.quant.lower.profiles import OPENVINO, PORTABLE, TENSORRT
 from edgecnn.quant.lower.qdq import Profile
 from edgecnn.quant.pixels import on_pixel_grid
 from edgecnn.quant.placement import needing_zero, place
-from edgecnn.quant.rungs import Slowdown, most_changes
+from edgecnn.quant.ranges import Chosen
+from edgecnn.quant.rungs import WORTH_DB, Candidate, Judge, Rung, Slowdown, most_changes
 from edgecnn.quant.table import QuantizerTable
 from edgecnn.recipe import Preprocess
 from tests.rescaling import rescaled
 
 TinyGraph = Callable[..., Graph]
+TinyTable = Callable[..., QuantizerTable]
 SLOWER = Slowdown(1.01, (1.0, 1.02))
 HOW = Preprocess(32, 32, 1.0, "bilinear", (0.5, 0.5, 0.5), (0.5, 0.5, 0.5))
 
@@ -121,14 +125,33 @@ def test_labels_give_rungs_an_accuracy(tiny_graph: TinyGraph, photos: Path, tmp_
 
 
 def test_a_rung_is_kept_if_it_is_better_than_the_one_kept_before(climbed: Callable[..., Climbed]) -> None:
-    best = np.inf
-    for rung in climbed().rungs:
-        if rung.name != "equalization" or rung.refined:  # tried on its own, it is held against the same without it
-            assert rung.kept == (rung.kl < best)
-        best = min(best, rung.kl)
+    before: Rung | None = None
+    for rung in climbed("best").rungs:
+        if before is None:
+            assert rung.kept
+        elif rung.name in ("float layers", "mixed precision"):
+            assert rung.kept == (rung.sqnr_db >= before.sqnr_db + WORTH_DB)
+        elif rung.name != "equalization" or rung.refined:  # tried on its own, it is held against the same without it
+            assert rung.kept == (rung.kl < before.kl)
+        before = rung if rung.kept else before
         assert rung.n == 2  # a fifth of ten pictures
         assert 0 <= rung.agreement <= 1
         assert rung.elapsed_s > 0
+
+
+def test_float_layers_stay_only_if_they_take_noise_out(tiny_graph: TinyGraph, tiny_table: TinyTable) -> None:
+    """However little the divergence of a few images says."""
+    graph, table = tiny_graph(), tiny_table()
+    images = np.random.default_rng(1).normal(0, 1, (4, 3, 32, 32)).astype(np.float32)
+    judge = Judge(graph, images, None, OPENVINO)
+    ranges = dict.fromkeys(table.activations, Chosen("min-max", Range(0, 1)))
+    int8 = Candidate(graph, ranges, table)
+    judge.consider("min-max", int8)
+    judge.consider("float layers", int8, fewer_int8=True)
+    judge.consider(
+        "float layers", replace(int8, table=table.without([layer.node for layer in table.layers[:30]])), fewer_int8=True
+    )
+    assert [rung.kept for rung in judge.rungs] == [True, False, True]
 
 
 def test_a_runtime_without_zero_points_has_signed_codes_where_no_bias_takes_one_in(

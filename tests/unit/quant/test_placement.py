@@ -90,3 +90,12 @@ def test_inside_squeeze_excitation_only_what_its_layers_read_has_a_quantizer(tin
         for user in graph.consumers[pool.input[0]]:
             if user.op_type == "Mul":  # the gate's product
                 assert not set(user.input) & {name for name, roles in placement.roles.items() if Role.INPUT in roles}
+
+
+def test_a_runtime_sees_what_it_quantizes_alone(tiny_graph: TinyGraph) -> None:
+    whole = place(tiny_graph("mobilenetv3_small"))
+    inputs = whole.of({Role.INPUT})
+    assert (inputs.layers, inputs.gates) == (whole.layers, whole.gates)
+    assert inputs.roles == {name: roles for name, roles in whole.roles.items() if Role.INPUT in roles}
+    assert len(inputs.roles) < len(whole.roles)
+    assert whole.of(Role) == whole

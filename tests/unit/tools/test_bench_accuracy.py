@@ -12,8 +12,8 @@ UNLABELLED = LABELLED | dict.fromkeys(("top1", "top1_reference", "drop_pp", "dro
 def test_a_row_says_what_was_measured_or_why_nothing_was() -> None:
     rows = (
         Row("mobilenetv3_large", "openvino --int8", "fashion-mnist-test", 14.6, LABELLED),
-        Row("efficientnet_lite0", "openvino --int8", "crops", 30.2, UNLABELLED),
-        Row("efficientnet_b0", "tensorrt --int8", "crops", 1.0, {}, "no such package"),
+        Row("efficientnet_lite0", "openvino --int8", "photographs", 30.2, UNLABELLED),
+        Row("efficientnet_b0", "tensorrt --int8", "photographs", 1.0, {}, "no such package"),
     )
     lines = as_markdown(Report("0.1.0", "a machine", rows)).splitlines()
     cells = [[cell.strip() for cell in line.strip("|").split("|")] for line in lines[2:5]]

@@ -1,16 +1,19 @@
 """The pure parts of the comparison with other quantizers; the peers themselves run in ``make bench-int8`` alone."""
 
+import io
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pytest
+from PIL import Image
 
 from edgecnn.parity import compare
 from edgecnn.verify.statistics import accuracy
 from tools.bench_int8.candidates import prepare
 from tools.bench_int8.cases import CASES, Case, Goals
 from tools.bench_int8.compare import one_line
-from tools.bench_int8.images import CROPS, unseen_crops
+from tools.bench_int8.images import ACTIVITIES, unseen_photographs
 from tools.bench_int8.report import as_json, as_markdown, as_text, from_json, markdown_table, text_table
 from tools.bench_int8.results import CaseResult, Latency, Ratio, Report, Row, Settings
 from tools.bench_int8.timing import latencies, ratio, time_interleaved
@@ -127,14 +130,28 @@ def test_tables_are_even() -> None:
     assert markdown_table(["a", "b"], [["1", "2"]]) == "| a | b |\n| --- | --- |\n| 1 | 2 |"
 
 
-def test_crops_are_the_same_every_time_and_none_repeats() -> None:
-    images, again = unseen_crops(), unseen_crops()
-    assert len(images) == 4 * CROPS
-    assert (images.samples[7].read() == again.samples[7].read()).all()
-    assert len({sample.read().tobytes() for sample in images.samples[:20]}) == 20
+def test_photographs_are_the_whole_opaque_pictures_of_a_resource_each_once(tmp_path: Path) -> None:
+    """Drawings have an alpha, and buttons are small."""
+
+    def webp(seed: int, side: int = 240, mode: str = "RGB") -> bytes:
+        pixels = np.random.default_rng(seed).integers(0, 256, (side, side + 10, len(mode)), np.uint8)
+        content = io.BytesIO()
+        Image.fromarray(pixels, mode).save(content, "webp", lossless=True)
+        return content.getvalue()
+
+    for activity in ACTIVITIES:
+        (tmp_path / f"{activity}.rcc").write_bytes(b"qres...")
+    drawn, small = webp(2, mode="RGBA"), webp(3, side=100)
+    (tmp_path / f"{ACTIVITIES[0]}.rcc").write_bytes(b"qres" + webp(1) + b"RIFF, no picture" + drawn + small + webp(4))
+    (tmp_path / f"{ACTIVITIES[1]}.rcc").write_bytes(b"qres" + webp(4) + webp(5))
+    images = unseen_photographs(tmp_path)
+    assert [sample.name for sample in images.samples] == [f"{ACTIVITIES[0]}-{i:03d}" for i in (0, 3)] + [
+        f"{ACTIVITIES[1]}-001"
+    ]
+    want = Image.open(io.BytesIO(webp(4))).convert("RGB")
+    assert (images.samples[1].read() == np.asarray(want)).all()
 
 
-def test_crops_of_more_photographs_begin_with_the_same_ones() -> None:
-    images, few = unseen_crops(wide=True), unseen_crops()
-    assert len(images) == 11 * CROPS
-    assert (images.samples[len(few) - 1].read() == few.samples[-1].read()).all()
+def test_photographs_that_are_not_installed_are_missed(tmp_path: Path) -> None:
+    with pytest.raises(FileNotFoundError, match="categorization"):
+        unseen_photographs(tmp_path)

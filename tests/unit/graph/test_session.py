@@ -1,0 +1,55 @@
+"""Sessions that quantization runs: several threads at once, in memory that the next one has again."""
+
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from edgecnn.data.preprocess import Float
+from edgecnn.graph.graph import Graph, with_batch
+from edgecnn.graph.session import AT_ONCE, as_many, in_chunks, inference_session, logits, release_memory, shared_session
+from edgecnn.names import INPUT, OUTPUT
+
+TinyGraph = Callable[[str, int], Graph]
+MIB = 2**20
+
+
+@pytest.fixture(scope="module")
+def graph(tiny_graph: TinyGraph) -> Graph:
+    return with_batch(tiny_graph("mobilenetv3_small", 64), None)
+
+
+def noise(count: int) -> Float:
+    return np.random.default_rng(0).normal(0, 1, (count, 3, 64, 64)).astype(np.float32)
+
+
+@pytest.mark.parametrize("count", [1, 3, 9])
+def test_a_shared_session_answers_as_one_of_its_own(graph: Graph, count: int) -> None:
+    images = noise(count)
+    (want,) = inference_session(graph.content).run([OUTPUT], {INPUT: images})
+    np.testing.assert_allclose(logits(shared_session(graph.content), images), want, atol=1e-5)
+
+
+def test_what_shared_sessions_used_is_given_back(graph: Graph) -> None:
+    session, images = shared_session(graph.content), noise(512)
+    release_memory()
+    before = _resident()
+    session.run([OUTPUT], {INPUT: images})
+    held = _resident()
+    release_memory()
+    assert held - before > 40 * MIB, "this measures nothing"
+    assert _resident() - before < (held - before) / 2
+    assert np.isfinite(logits(session, noise(2))).all()
+
+
+@pytest.mark.parametrize(("side", "many"), [(64, 49), (224, 4), (600, 1)])
+def test_as_many_images_as_stay_in_the_caches(side: int, many: int) -> None:
+    images = np.zeros((5, 3, side, side), np.float32)
+    assert as_many(images, AT_ONCE) == many
+    assert [len(part) for part in in_chunks(images, min(many, 3))] == ([1] * 5 if many == 1 else [3, 2])
+
+
+def _resident() -> int:
+    """Bytes."""
+    return int(Path("/proc/self/statm").read_text().split()[1]) * 4096
