@@ -16,7 +16,7 @@ from edgecnn.parity import compare
 from edgecnn.quant.lower.profiles import ONNXRUNTIME
 from edgecnn.quant.lower.qdq import lower
 from edgecnn.quant.table import Float, QuantizerTable
-from edgecnn.targets.base import Interface
+from edgecnn.targets.base import INT8, Interface
 from edgecnn.targets.onnxruntime import OnnxRuntimeSession
 
 IN_FLOAT = replace(ONNXRUNTIME, from_codes=False)
@@ -99,3 +99,22 @@ def test_onnx_runtime_has_no_float_kernel_between_the_first_codes_and_the_last_p
         "QuantizeLinear", "DequantizeLinear", "HardSigmoid", "Mul", "GlobalAveragePool", "Flatten", "Transpose",
     }  # fmt: skip
     assert floats["HardSigmoid"] == floats["Mul"] == floats["GlobalAveragePool"] == 1
+
+
+@pytest.mark.parametrize("behind", [True, False])
+def test_a_gate_stays_int8_beside_layers_in_float(tiny_graph: TinyGraph, tiny_table: TinyTable, behind: bool) -> None:
+    """Behind it or in front of its pool: its own layers need a quantizer on what they write all the same."""
+    graph, table = tiny_graph(), tiny_table()
+    gate = next(node for node in graph.nodes if node.op_type == "HardSigmoid")
+    (product,) = graph.consumers[gate.output[0]]
+    if behind:
+        beside = {node.name for node in graph.consumers[product.output[0]]}
+    else:
+        scaled = next(name for name in product.input if name != gate.output[0])
+        beside = {graph.producers[graph.producers[scaled].input[0]].name}  # its activation's layer
+    layers = {layer.node for layer in table.layers}
+    assert beside < layers
+    lowered = lower(graph, table.without(list(beside)), ONNXRUNTIME)
+    executed = OnnxRuntimeSession(lowered.content, Interface(1, 3, 32, 32, 10)).executed()
+    int8 = {node for kernel in executed if kernel.precision == INT8 for node in kernel.nodes}
+    assert layers - int8 == beside
