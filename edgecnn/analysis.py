@@ -48,6 +48,7 @@ def analyze(request: ExportRequest, progress: Progress | None = None) -> Analysi
     progress = progress or Progress()
     planned = plan(request)
     from edgecnn.graph.fold import fold
+    from edgecnn.graph.session import release_memory
     from edgecnn.graph.to_onnx import to_onnx
     from edgecnn.models.weights import load_model
     from edgecnn.quant.alone import Alone
@@ -72,4 +73,5 @@ def analyze(request: ExportRequest, progress: Progress | None = None) -> Analysi
     with progress.stage("quantize one layer at a time", len(table.layers)):
         inputs = tensor_sensitivities(Alone(graph, placement, {Role.INPUT}, images), ranges)
         layers = layer_sensitivities(graph, table, inputs, images, progress.advance)
+    release_memory()
     return Analysis(planned.spec.name, planned.source, named, len(images), tuple(layers))

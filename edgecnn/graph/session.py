@@ -92,6 +92,7 @@ def shared_session(model: bytes, int8_kernels: bool = True) -> "onnxruntime.Infe
 
 @cache
 def _register_arena() -> None:
+    without_telemetry()
     import onnxruntime
 
     kind, memory = onnxruntime.OrtAllocatorType.ORT_ARENA_ALLOCATOR, onnxruntime.OrtMemType.DEFAULT

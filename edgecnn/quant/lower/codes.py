@@ -61,7 +61,7 @@ class _Rewriting:
                 node.input[:] = [self._read.get(name, name) for name in original.input]
             if node.op_type == "HardSwish" and _codes(node.input[0]) and self._wanted(node):
                 self._hard_swish(node)
-            elif node.op_type == "HardSigmoid" and (bias := self._bias_of(node)):
+            elif node.op_type == "HardSigmoid" and (bias := self._bias_of(node)):  # whoever reads it, codes or not
                 self._hard_sigmoid(node, bias)
             else:
                 self._nodes.append(node)

@@ -1,5 +1,8 @@
 """Sessions that quantization runs: several threads at once, in memory that the next one has again."""
 
+import os
+import subprocess
+import sys
 from collections.abc import Callable
 from pathlib import Path
 
@@ -53,3 +56,14 @@ def test_as_many_images_as_stay_in_the_caches(side: int, many: int) -> None:
 def _resident() -> int:
     """Bytes."""
     return int(Path("/proc/self/statm").read_text().split()[1]) * 4096
+
+
+def test_a_shared_session_is_silent_too(graph: Graph, tmp_path: Path) -> None:
+    """It imports ONNX Runtime by itself, whose telemetry leaves a file at home."""
+    model, home = tmp_path / "model.onnx", tmp_path / "home"
+    model.write_bytes(graph.content)
+    home.mkdir()
+    code = f"from edgecnn.graph.session import shared_session; shared_session(open({str(model)!r}, 'rb').read())"
+    environment = {name: value for name, value in os.environ.items() if name != "ORT_DISABLE_TELEMETRY"}
+    subprocess.run([sys.executable, "-c", code], check=True, env=environment | {"HOME": str(home)})
+    assert not list(home.iterdir())
