@@ -131,7 +131,7 @@ class _Ladder:
                 graph, placement, self._histograms, ranges, self._judging[self._some], self._progress.advance, signed
             )
         found = searched.best.ranges
-        self.judge.consider("range search", Candidate(graph, found, self._table(graph, placement, found)))
+        self.judge.consider("range search", Candidate(graph, found, self._table(graph, found)))
 
     def rounding_and_bias(self) -> None:
         self._rounded = self._refined(self.judge.best)
@@ -216,7 +216,7 @@ class _Ladder:
     def _min_max(self, graph: Graph, ranges: dict[str, Range]) -> Candidate:
         chosen = {name: Chosen(MIN_MAX, found) for name, found in ranges.items()}
         chosen |= {name: Chosen(PIXELS, known) for name, known in self._exact.items()}
-        return Candidate(graph, chosen, self._table(graph, self._place(graph), chosen))
+        return Candidate(graph, chosen, self._table(graph, chosen))
 
     def _by_methods(self, candidate: Candidate, histograms: dict[str, Histogram]) -> Candidate:
         """A candidate with the ranges that the methods chosen for the same tensors find now."""
@@ -225,7 +225,7 @@ class _Ladder:
             found = candidates(histograms[name])
             if choice.method != MIN_MAX and choice.method in found:
                 ranges[name] = Chosen(choice.method, found[choice.method])
-        return Candidate(candidate.graph, ranges, self._table(candidate.graph, self._place(candidate.graph), ranges))
+        return Candidate(candidate.graph, ranges, self._table(candidate.graph, ranges))
 
     def _refined(self, candidate: Candidate) -> Candidate:
         # As it will run. What runtimes with zero-points share is refined once, every layer INT8, as OpenVINO has it.
@@ -240,6 +240,7 @@ class _Ladder:
             table = refine(graph, candidate.table, images, means, advance, refined, candidate.refined)
         return replace(candidate, table=table, refined=True)
 
-    def _table(self, graph: Graph, placement: Placement, ranges: dict[str, Chosen]) -> QuantizerTable:
+    def _table(self, graph: Graph, ranges: dict[str, Chosen]) -> QuantizerTable:
+        placement = self._place(graph)
         found = {name: chosen.range for name, chosen in ranges.items()}
         return make_table(graph, placement, found, self._profile.signed(graph, placement), self._profile.weight_max)

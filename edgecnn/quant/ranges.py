@@ -114,9 +114,8 @@ def search_ranges(
             method: (first[method] + alone.divergence(name, ranges[method], other)) / 2
             for method in (known.method, best)
         }
-        if both[best] < BETTER * both[known.method]:
-            return Chosen(best, ranges[best]), both[known.method], both[best]
-        return known, both[known.method], both[known.method]
+        choice = Chosen(best, ranges[best]) if both[best] < BETTER * both[known.method] else known
+        return choice, both[known.method], both[choice.method]
 
     mattering = [name for name, cost in costs.items() if cost >= least]
     for name, (choice, cost, best_cost) in zip(mattering, in_order(searched, mattering), strict=True):
