@@ -14,9 +14,10 @@ from edgecnn.data.preprocess import Float
 from edgecnn.data.sets import ImageSet
 from edgecnn.parity import compare
 from edgecnn.verify.statistics import accuracy
+from tools.bench_int8.agreement import agreement_interval
 from tools.bench_int8.candidates import BATCH, CANDIDATES, FP32, OURS, Candidate, Ground, prepare
 from tools.bench_int8.cases import TIMED_SIDE, Case
-from tools.bench_int8.images import judging_images
+from tools.bench_int8.images import PHOTOGRAPHS, VIEWS, judging_images
 from tools.bench_int8.results import CaseResult, Row, Settings
 from tools.bench_int8.runtimes import Run, open_model
 from tools.bench_int8.timing import latencies, time_interleaved
@@ -29,10 +30,15 @@ TIMED_CALIBRATION = 64
 
 @dataclass(frozen=True)
 class Judging:
-    """The images that judge, and the reference's logits ``(n, classes)`` for them."""
+    """The images that judge, and the reference's logits ``(n, classes)`` for them.
+
+    Args:
+        together: neighbours that are views of one photograph.
+    """
 
     images: ImageSet
     reference: Float
+    together: int
 
 
 def compare_case(case: Case, settings: Settings, say: Callable[[str], None]) -> CaseResult:
@@ -51,7 +57,7 @@ def compare_case(case: Case, settings: Settings, say: Callable[[str], None]) -> 
         fp32 = next(c for c in CANDIDATES if (c.runtime, c.quantizer) == REFERENCE)
         say(f"{case.model}: FP32 reference over {len(images)} images")
         run = open_model(fp32.runtime, fp32.make(own), settings.threads)
-        judging = Judging(images, _answers(run, own, images))
+        judging = Judging(images, _answers(run, own, images), VIEWS if case.judged_on == PHOTOGRAPHS else 1)
     rows, runs = [], {}
     for candidate in CANDIDATES:
         say(f"{case.model}: {candidate.quantizer} for {candidate.runtime}")
@@ -87,7 +93,8 @@ def _built(
         if judging is not None:
             is_reference = (candidate.runtime, candidate.quantizer) == REFERENCE
             logits = judging.reference if is_reference else _answers(run, own, judging.images)
-            row = replace(row, parity=compare(judging.reference, logits))
+            sure = agreement_interval(judging.reference, logits, judging.together)
+            row = replace(row, parity=compare(judging.reference, logits), agreement_ci95=sure)
             if judging.images.labelled:
                 row = replace(row, accuracy=accuracy(judging.reference, logits, judging.images.labels))
         if timed is not own:

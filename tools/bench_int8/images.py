@@ -3,12 +3,16 @@
 The photographs are those of GCompris, a set of games for children, from Debian's package ``gcompris-qt-data``: animals,
 fish, tools, mills, solar panels, monuments, things of a household and musicians. They are of many cameras, and each
 shows one thing, as ImageNet's do.
+
+There are few of them, and which answers an INT8 network changes is mostly chance: each is looked at in ten views, as
+Krizhevsky et al. (2012, ImageNet Classification with Deep Convolutional Neural Networks) do.
 """
 
 import functools
 import hashlib
 import io
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -25,12 +29,38 @@ ACTIVITIES = (
     "explore_world_music",
 )  # fmt: skip
 SMALLEST = 200  # pixels of the shorter side; what is smaller are buttons
+VIEWS = 10  # of a photograph: whole and at four corners, and mirrored
+WINDOW = 7 / 8  # of both sides, at a corner
 
 
 def judging_images(name: str, labels: list[str], at_most: int | None) -> ImageSet:
-    """A labelled set by name, or ``PHOTOGRAPHS``."""
-    images = unseen_photographs() if name == PHOTOGRAPHS else load_set(name, labels)
+    """A labelled set by name, or ``VIEWS`` of each of ``PHOTOGRAPHS``, one photograph after another."""
+    if name == PHOTOGRAPHS:
+        photographs = unseen_photographs()
+        return views(photographs if at_most is None else spread(photographs, -(-at_most // VIEWS)))
+    images = load_set(name, labels)
     return images if at_most is None else spread(images, at_most)
+
+
+def views(photographs: ImageSet) -> ImageSet:
+    """``VIEWS`` of each, one photograph after another."""
+    seen = [
+        replace(sample, name=f"{sample.name}-{view}", read=functools.partial(_view, sample.read, view))
+        for sample in photographs.samples
+        for view in range(VIEWS)
+    ]
+    return replace(photographs, name=f"views of {photographs.name}", samples=tuple(seen))
+
+
+def _view(read: Callable[[], Picture], view: int) -> Picture:
+    """The whole picture, then those at the corners, row by row; odd ones are mirrored."""
+    picture = read()
+    if view >= 2:
+        (height, width), (low, right) = picture.shape[:2], divmod(view // 2 - 1, 2)
+        rows, columns = round(WINDOW * height), round(WINDOW * width)
+        top, left = low * (height - rows), right * (width - columns)
+        picture = picture[top : top + rows, left : left + columns]
+    return np.ascontiguousarray(picture[:, ::-1] if view % 2 else picture)
 
 
 def unseen_photographs(resources: Path = GCOMPRIS) -> ImageSet:

@@ -8,10 +8,10 @@ import msgspec
 from tools.bench_int8.candidates import FP32, OURS
 from tools.bench_int8.cases import TIMED_SIDE
 from tools.bench_int8.results import CaseResult, Ratio, Report, Row
-from tools.bench_int8.verdicts import FALLS_SHORT, NONE, verdicts
+from tools.bench_int8.verdicts import FALLS_SHORT, NONE, agreement, verdicts
 
 RUNTIMES = {"openvino": "OpenVINO", "onnxruntime": "ONNX Runtime"}
-ACCURACY = ("drop, pp [95 %]", "agreement", "SQNR, dB", "KL")
+ACCURACY = ("drop, pp [95 %]", "agreement [95 %]", "SQNR, dB", "KL")
 LATENCY = ("ms, median (p10–p90)", "of FP32 [95 %]", "edgecnn takes [95 %]")
 
 
@@ -92,7 +92,7 @@ def _cells(row: Row, kl: bool) -> list[str]:
     missing = "failed" if row.error else NONE
     cells = [
         f"{lost.drop_pp:+.2f} [{lost.drop_ci95_pp[0]:+.2f}, {lost.drop_ci95_pp[1]:+.2f}]" if lost else NONE,
-        *([f"{parity.agreement:.4f}", f"{parity.sqnr_db:.1f}"] if parity else [missing, missing]),
+        *([agreement(row), f"{parity.sqnr_db:.1f}"] if parity else [missing, missing]),
     ]
     if kl:
         cells.append(f"{parity.kl:.4f}" if parity else missing)

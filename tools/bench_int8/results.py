@@ -39,6 +39,7 @@ class Row:
     Args:
         build_s: seconds that quantizing and compiling for the accuracy comparison took, calibration counted; edgecnn
             calibrates once, in the row of its first runtime.
+        agreement_ci95: of the parity's agreement.
         accuracy: None without labels.
     """
 
@@ -46,6 +47,7 @@ class Row:
     quantizer: str
     build_s: float | None = None
     parity: Parity | None = None
+    agreement_ci95: tuple[float, float] | None = None
     accuracy: Accuracy | None = None
     latency: Latency | None = None
     error: str = ""

@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 
 from tools.bench_int8.candidates import NNCF, OURS
-from tools.bench_int8.results import CaseResult
+from tools.bench_int8.results import CaseResult, Row
 
 REACHED, FALLS_SHORT, NOT_MEASURED = "reached", "falls short", "not measured"
 NONE = "–"
@@ -39,8 +39,8 @@ def verdicts(result: CaseResult) -> list[Verdict]:
             found.append(Verdict(goal, NONE, NOT_MEASURED))
     if goals.agreement is not None:
         goal = f"agreement ≥ {goals.agreement}"
-        if parity:
-            found.append(_judged(goal, f"{parity.agreement:.4f}", parity.agreement >= goals.agreement))
+        if ours and parity:
+            found.append(_judged(goal, agreement(ours), parity.agreement >= goals.agreement))
         else:
             found.append(Verdict(goal, NONE, NOT_MEASURED))
     if goals.sqnr_db is not None:
@@ -56,6 +56,14 @@ def verdicts(result: CaseResult) -> list[Verdict]:
     else:
         found.append(Verdict(goal, NONE, NOT_MEASURED))
     return found
+
+
+def agreement(row: Row) -> str:
+    """Of a row that was judged, with its interval."""
+    if row.parity is None or row.agreement_ci95 is None:
+        return NONE
+    low, high = row.agreement_ci95
+    return f"{row.parity.agreement:.4f} [{low:.4f}, {high:.4f}]"
 
 
 def _judged(goal: str, measured: str, reached: bool) -> Verdict:

@@ -1,5 +1,6 @@
 """The pure parts of the comparison with other quantizers; the peers themselves run in ``make bench-int8`` alone."""
 
+import functools
 import io
 from dataclasses import replace
 from pathlib import Path
@@ -8,12 +9,14 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from edgecnn.data.sets import ImageSet, Sample
 from edgecnn.parity import compare
 from edgecnn.verify.statistics import accuracy
+from tools.bench_int8.agreement import agreement_interval
 from tools.bench_int8.candidates import prepare
 from tools.bench_int8.cases import CASES, Case, Goals
 from tools.bench_int8.compare import one_line
-from tools.bench_int8.images import ACTIVITIES, unseen_photographs
+from tools.bench_int8.images import ACTIVITIES, VIEWS, unseen_photographs, views
 from tools.bench_int8.report import as_json, as_markdown, as_text, from_json, markdown_table, text_table
 from tools.bench_int8.results import CaseResult, Latency, Ratio, Report, Row, Settings
 from tools.bench_int8.timing import latencies, ratio, time_interleaved
@@ -34,6 +37,7 @@ def row(quantizer: str, share: float | None = None) -> Row:
         quantizer,
         build_s=1.5,
         parity=compare(reference, candidate),
+        agreement_ci95=agreement_interval(reference, candidate, 1),
         accuracy=accuracy(reference, candidate, labels),
         latency=Latency(2.0, 1.9, 2.4, None, taken),
     )
@@ -150,6 +154,30 @@ def test_photographs_are_the_whole_opaque_pictures_of_a_resource_each_once(tmp_p
     ]
     want = Image.open(io.BytesIO(webp(4))).convert("RGB")
     assert (images.samples[1].read() == np.asarray(want)).all()
+
+
+def test_views_of_a_photograph_are_it_and_its_corners_and_mirrored() -> None:
+    pictures = [np.arange(16 * 24 * 3, dtype=np.uint8).reshape(16, 24, 3), np.zeros((8, 8, 3), np.uint8)]
+    samples = [Sample(name, None, name, functools.partial(lambda at: pictures[at], i)) for i, name in enumerate("ab")]
+    seen = views(ImageSet("two", tuple(samples)))
+    assert [sample.name for sample in seen.samples] == [f"{name}-{view}" for name in "ab" for view in range(VIEWS)]
+    found = [sample.read() for sample in seen.samples[:VIEWS]]
+    whole = pictures[0]
+    corners = [whole[:14, :21], whole[:14, 3:], whole[2:, :21], whole[2:, 3:]]
+    for view, want in enumerate([whole, *corners]):
+        assert (found[2 * view] == want).all()
+        assert (found[2 * view + 1] == want[:, ::-1]).all()
+
+
+def test_views_of_one_photograph_count_once_in_an_agreement() -> None:
+    """Twenty photographs with all or no views alike say as much as twenty images, and not as two hundred."""
+    reference = np.eye(2, dtype=np.float32)[np.zeros(200, int)]
+    answers = np.eye(2, dtype=np.float32)[np.repeat([0, 0, 0, 0, 1] * 4, 10)]
+    low, high = agreement_interval(reference, answers, 10)
+    assert (low, high) == agreement_interval(reference[::10], answers[::10], 1)
+    assert low < 0.65 < 0.8 < 0.94 < high
+    apart = agreement_interval(reference, answers, 1)
+    assert apart[1] - apart[0] < 0.5 * (high - low)
 
 
 def test_photographs_that_are_not_installed_are_missed(tmp_path: Path) -> None:
