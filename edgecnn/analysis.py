@@ -48,7 +48,7 @@ def analyze(request: ExportRequest, progress: Progress | None = None) -> Analysi
     progress = progress or Progress()
     planned = plan(request)
     from edgecnn.graph.fold import fold
-    from edgecnn.graph.session import release_memory
+    from edgecnn.graph.session import memory_given_back
     from edgecnn.graph.to_onnx import to_onnx
     from edgecnn.models.weights import load_model
     from edgecnn.quant.alone import Alone
@@ -67,11 +67,11 @@ def analyze(request: ExportRequest, progress: Progress | None = None) -> Analysi
         loaded = load_model(planned.spec, planned.source, planned.num_classes)
         graph, exact = on_pixel_grid(to_onnx(fold(loaded.model), 3, how.height, how.width), how)
     placement = place(graph)
-    with progress.stage("calibrate", len(calibration)):
-        ranges = observe_ranges(graph, placement.roles, calibration.batches(how, BATCH, progress.advance)) | exact
-    table = make_table(graph, placement, ranges)
-    with progress.stage("quantize one layer at a time", len(table.layers)):
-        inputs = tensor_sensitivities(Alone(graph, placement, {Role.INPUT}, images), ranges)
-        layers = layer_sensitivities(graph, table, inputs, images, progress.advance)
-    release_memory()
+    with memory_given_back():
+        with progress.stage("calibrate", len(calibration)):
+            ranges = observe_ranges(graph, placement.roles, calibration.batches(how, BATCH, progress.advance)) | exact
+        table = make_table(graph, placement, ranges)
+        with progress.stage("quantize one layer at a time", len(table.layers)):
+            inputs = tensor_sensitivities(Alone(graph, placement, {Role.INPUT}, images), ranges)
+            layers = layer_sensitivities(graph, table, inputs, images, progress.advance)
     return Analysis(planned.spec.name, planned.source, named, len(images), tuple(layers))

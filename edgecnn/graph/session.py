@@ -1,6 +1,8 @@
 """ONNX Runtime as the plain executor of graphs: for calibration, for parity, and behind the target of that name."""
 
 import os
+from collections.abc import Iterator
+from contextlib import contextmanager
 from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -99,8 +101,16 @@ def _register_arena() -> None:
     onnxruntime.create_and_register_allocator(onnxruntime.OrtMemoryInfo("Cpu", kind, 0, memory), None)
 
 
-def release_memory() -> None:
-    """Gives back what shared sessions left in their arena, which would hold it for good."""
+@contextmanager
+def memory_given_back() -> Iterator[None]:
+    """However it ends, what shared sessions left in their arena is given back; the arena would hold it for good."""
+    try:
+        yield
+    finally:
+        _release_memory()
+
+
+def _release_memory() -> None:
     import onnxruntime
     from onnx import TensorProto, helper
 

@@ -14,7 +14,7 @@ from edgecnn.data.sets import ImageSet
 from edgecnn.data.split import hold_block, spread
 from edgecnn.graph.graph import Graph
 from edgecnn.graph.macs import layer_macs
-from edgecnn.graph.session import as_many, in_chunks, release_memory
+from edgecnn.graph.session import as_many, in_chunks, memory_given_back
 from edgecnn.names import BALANCED, BEST, FAST
 from edgecnn.progress import Progress
 from edgecnn.quant.alone import Alone
@@ -49,6 +49,7 @@ class Climbed:
     rungs: tuple[Rung, ...]
 
 
+@memory_given_back()
 def climb(
     graph: Graph,
     images: ImageSet,
@@ -81,7 +82,6 @@ def climb(
         rung()
         if ladder.judge.proves(max_drop_pp):
             break
-    release_memory()
     best = ladder.judge.best
     return Climbed(best.graph, profile.kept(best.table), tuple(ladder.judge.rungs))
 

@@ -1,5 +1,6 @@
 """Which row to ship: what passed its gate, then speed beyond noise, then closeness to the eager model."""
 
+import importlib.util
 from pathlib import Path
 
 import numpy as np
@@ -7,7 +8,8 @@ import pytest
 
 from edgecnn.bench.record import Row, Times
 from edgecnn.benchmark import BenchmarkRequest, benchmark, verdict
-from edgecnn.errors import StorageError
+from edgecnn.errors import StorageError, UnavailableError
+from edgecnn.progress import Progress
 
 
 def row(name: str, ms: float | None, sqnr_db: float, status: str = "verified", unstable: tuple[str, ...] = ()) -> Row:
@@ -73,3 +75,13 @@ def test_a_folder_that_is_occupied_is_not_touched(tmp_path: Path, occupied: str)
     with pytest.raises(StorageError, match="is there already and not an empty folder; name another with --keep"):
         benchmark(BenchmarkRequest("mobilenetv1", weights="random", keep=keep))
     assert [path.read_text() for path in tmp_path.rglob("*") if path.is_file()] == ["mine"]
+
+
+def test_where_nothing_can_be_built_nothing_is_begun(monkeypatch: pytest.MonkeyPatch) -> None:
+    """No bar of exports that has nothing to count; what is missing is hidden from Python, which has it."""
+    found = importlib.util.find_spec
+    monkeypatch.setattr(importlib.util, "find_spec", lambda name: None if name == "openvino" else found(name))
+    progress = Progress()
+    with pytest.raises(UnavailableError, match="target openvino needs openvino: pip install"):
+        benchmark(BenchmarkRequest("mobilenetv1", weights="random", targets=("openvino",)), progress)
+    assert not progress.elapsed_s
