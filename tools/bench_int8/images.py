@@ -4,8 +4,8 @@ The photographs are those of GCompris, a set of games for children, from Debian'
 fish, tools, mills, solar panels, monuments, things of a household and musicians. They are of many cameras, and each
 shows one thing, as ImageNet's do.
 
-There are few of them, and which answers an INT8 network changes is mostly chance: each is looked at in ten views, as
-Krizhevsky et al. (2012, ImageNet Classification with Deep Convolutional Neural Networks) do.
+There are few of them, and which answers an INT8 network changes is mostly chance: each is looked at in ten views, much
+as Krizhevsky et al. (2012, ImageNet Classification with Deep Convolutional Neural Networks) do.
 """
 
 import functools
