@@ -2,9 +2,8 @@
 
 import numpy as np
 
+from edgecnn.bench.resample import RESAMPLES, interval
 from edgecnn.data.preprocess import Float
-
-RESAMPLES = 2000
 
 
 def agreement_interval(reference: Float, logits: Float, together: int) -> tuple[float, float]:
@@ -20,5 +19,4 @@ def agreement_interval(reference: Float, logits: Float, together: int) -> tuple[
     agreed = (reference.argmax(axis=1) == logits.argmax(axis=1)).reshape(-1, together).mean(axis=1)
     random = np.random.default_rng(0)
     shares = [agreed[random.integers(0, len(agreed), len(agreed))].mean() for _ in range(RESAMPLES)]
-    low, high = np.quantile(shares, [0.025, 0.975])
-    return float(low), float(high)
+    return interval(np.array(shares))

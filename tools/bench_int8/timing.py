@@ -6,6 +6,7 @@ from collections.abc import Callable, Mapping
 import numpy as np
 from numpy.typing import NDArray
 
+from edgecnn.bench.resample import interval
 from tools.bench_int8.results import Latency, Ratio
 
 Rounds = NDArray[np.float64]  # (rounds,) milliseconds: the median inference of each turn
@@ -48,8 +49,7 @@ def ratio(numerator: Rounds, denominator: Rounds) -> Ratio:
     shares = numerator / denominator
     random = np.random.default_rng(SEED)
     medians = np.median(shares[random.integers(0, len(shares), (RESAMPLES, len(shares)))], axis=1)
-    low, high = np.quantile(medians, [0.025, 0.975])
-    return Ratio(float(np.median(shares)), float(low), float(high))
+    return Ratio(float(np.median(shares)), *interval(medians))
 
 
 def latencies(times: Mapping[str, Rounds], fp32: str, ours: str) -> dict[str, Latency]:
