@@ -88,10 +88,15 @@ class Artifact:
         return [] if quantizer is None else msgspec.convert(quantizer["layers"], list[str])
 
     @property
-    def weight_bits(self) -> int | None:
-        """Of INT8 weights; older exports do not say, and have eight."""
+    def reduced_range(self) -> bool | None:
+        """Whether INT8 weights are for kernels that add products in pairs; None where there are none.
+
+        Older exports had seven bits for that, or do not say, and have eight.
+        """
         quantizer = self.manifest["quantizer"]
-        return None if quantizer is None else msgspec.convert(quantizer.get("weight_bits", 8), int)
+        if quantizer is None:
+            return None
+        return msgspec.convert(quantizer.get("reduced_range", quantizer.get("weight_bits") == 7), bool)
 
     @property
     def synthetic(self) -> bool:

@@ -83,7 +83,7 @@ def describe(
             "int8_layers": len(climbed.table.layers),
             "layers": [layer.node for layer in climbed.table.layers],
             "profile": plan.target.profile.name,
-            "weight_bits": plan.target.profile.weight_bits,
+            "reduced_range": plan.target.profile.reduced_range,
         },
         "versions": versions((*EXPORT_PACKAGES, *plan.target.packages, "numpy", "pillow")),
         "runtime": plan.target.settings,

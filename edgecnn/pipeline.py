@@ -138,9 +138,9 @@ def export(request: ExportRequest, progress: Progress | None = None, network: "N
         made = _made(planned, network, progress)
         with progress.stage("export to ONNX"):
             calibration, judging = stack.enter_context(_images(planned, labels, made))
+            graph = network.graph  # first: pictures are being decoded beside it
             if calibration is not None:
                 check_contrast(network.model, calibration, how)
-            graph = network.graph
         builds = stack.enter_context(Builds(planned.target))
         climbed = None if calibration is None else _climbed(graph, calibration, planned, builds, interface, progress)
         quantized = None if climbed is None else _quantized(climbed.graph, climbed.table, planned)

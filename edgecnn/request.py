@@ -32,7 +32,7 @@ class ExportRequest:
         calib: folder, CSV file or set to calibrate INT8 on; ``synthetic`` makes images from the network's batch norms.
         calib_cache: file that keeps what INT8 calibration found, and gives it back to an export of the same inputs.
         max_drop_pp: largest loss of top-1, percentage points.
-        reduce_range: INT8 weights have seven bits, or eight; None is what this machine's CPU needs.
+        reduce_range: INT8 weights are for x86 CPUs without VNNI, or not; None is what this machine's CPU needs.
         effort: of INT8, ``fast``, ``balanced`` (the default) or ``best``: how far the ladder is climbed.
         flavour: of TensorRT: ``auto``, ``tensorrt``, ``tensorrt-rtx`` or ``bundle``.
         gpu_arch: GPU architectures that a TensorRT-RTX engine is for, such as ``sm86``; none is portable.

@@ -41,7 +41,7 @@ def export(
         bool | None,
         typer.Option(
             "--reduce-range/--no-reduce-range",
-            help="INT8 weights of seven bits, for x86 CPUs without VNNI; where this CPU needs it, unless told.",
+            help="INT8 weights that fit x86 CPUs without VNNI; where this CPU needs it, unless told.",
         ),
     ] = None,
     flavour: Annotated[

@@ -10,6 +10,7 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import replace
 
+from edgecnn.data.images import pillow_unheard
 from edgecnn.data.preprocess import Picture, crop
 from edgecnn.data.sets import ImageSet, Sample
 from edgecnn.recipe import Preprocess
@@ -30,7 +31,8 @@ def decoded_ahead(images: ImageSet, how: Preprocess) -> Iterator[ImageSet]:
         picture: Future[Picture] = threads.submit(lambda: crop(sample.read(), how))
         return replace(sample, ahead=(how, picture))
 
-    try:
-        yield replace(images, samples=(*map(begun, images.samples[:count]), *images.samples[count:]))
-    finally:
-        threads.shutdown(wait=False, cancel_futures=True)
+    with pillow_unheard():
+        try:
+            yield replace(images, samples=(*map(begun, images.samples[:count]), *images.samples[count:]))
+        finally:
+            threads.shutdown(wait=False, cancel_futures=True)

@@ -1,6 +1,9 @@
 """Safe decoding of JPEG and PNG files: every reader of foreign pictures goes through here."""
 
+import threading
 import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import numpy as np
@@ -26,21 +29,39 @@ def read_picture(path: Path) -> Picture:
         # Pillow waits for ever on a pipe.
         if path.exists() and not path.is_file():
             raise InputError(f"{path}: is no file; give a JPEG or PNG image")
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # of odd metadata, which decides nothing here
-            # Pillow only warns of a decompression bomb below twice its limit.
-            warnings.simplefilter("error", Image.DecompressionBombWarning)
-            with Image.open(path, formats=FORMATS) as image:
-                if image.width * image.height > MAX_PIXELS:
-                    raise InputError(_too_large(path, f"{image.width}×{image.height} pixels"))
-                image.load()
-                return np.array(_rgb(ImageOps.exif_transpose(image)))
-    except (Image.DecompressionBombError, Image.DecompressionBombWarning) as error:
+        with pillow_unheard(), Image.open(path, formats=FORMATS) as image:
+            if image.width * image.height > MAX_PIXELS:
+                raise InputError(_too_large(path, f"{image.width}×{image.height} pixels"))
+            image.load()
+            return np.array(_rgb(ImageOps.exif_transpose(image)))
+    except Image.DecompressionBombError as error:
         raise InputError(_too_large(path, str(error))) from error
     except FileNotFoundError as error:
         raise InputError(f"{path}: no such image") from error
     except (OSError, SyntaxError, ValueError, EOFError) as error:
         raise InputError(f"{path}: not a readable JPEG or PNG image ({_reason(path, error)})") from error
+
+
+_unheard = threading.Event()
+
+
+@contextmanager
+def pillow_unheard() -> Iterator[None]:
+    """Pillow's warnings of odd metadata and large pictures are for nobody: what matters is refused here.
+
+    Filters of warnings belong to the whole process. Whoever has pictures decoded on threads holds this around all of
+    them, so that they leave the filters of others alone, and torch's exporter its own.
+    """
+    if _unheard.is_set():
+        yield
+        return
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", module=r"PIL\.")
+        _unheard.set()
+        try:
+            yield
+        finally:
+            _unheard.clear()
 
 
 def _rgb(image: Image.Image) -> Image.Image:

@@ -22,7 +22,8 @@ from numpy.typing import NDArray
 from edgecnn.graph.graph import Graph, with_weights
 from edgecnn.names import OUTPUT
 from edgecnn.quant.observe import Observer, Summary
-from edgecnn.quant.table import LEVELS, WEIGHT_MAX, Float
+from edgecnn.quant.saturation import WEIGHT_MAX
+from edgecnn.quant.table import LEVELS, Float
 
 Double = NDArray[np.float64]
 

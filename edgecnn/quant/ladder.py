@@ -231,7 +231,7 @@ class _Ladder:
         # As it will run. What runtimes with zero-points share is refined once, every layer INT8, as OpenVINO has it.
         refined = self._profile
         if not refined.symmetric:
-            refined = replace(OPENVINO, weight_max=refined.weight_max)
+            refined = replace(OPENVINO, reduced_range=refined.reduced_range)
         graph, images = candidate.graph, self._refining
         with self._progress.stage("refine layers", len(refined.kept(candidate.table).layers)):
             if graph.sha256 not in self._means:
@@ -243,4 +243,5 @@ class _Ladder:
     def _table(self, graph: Graph, ranges: dict[str, Chosen]) -> QuantizerTable:
         placement = self._place(graph)
         found = {name: chosen.range for name, chosen in ranges.items()}
-        return make_table(graph, placement, found, self._profile.signed(graph, placement), self._profile.weight_max)
+        signed = self._profile.signed(graph, placement)
+        return make_table(graph, placement, found, signed, self._profile.reduced_range)

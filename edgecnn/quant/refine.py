@@ -22,6 +22,7 @@ from edgecnn.quant.lower.profiles import OPENVINO
 from edgecnn.quant.lower.qdq import Profile, lower
 from edgecnn.quant.placement import place
 from edgecnn.quant.rounding import observe_moments, patch_means, round_weights
+from edgecnn.quant.saturation import code_limits
 from edgecnn.quant.segments import segments
 from edgecnn.quant.table import QuantizerTable
 from edgecnn.recipe import Preprocess
@@ -69,7 +70,8 @@ def refine(
                 found, means = table.weights[layer.weight], patch_means(node, weight, inputs)
             else:
                 moments = observe_moments(node, weight, inputs)
-                found = round_weights(weight, table.weights[layer.weight].scale, moments, profile.weight_max)
+                allowed = code_limits(node, weight, profile.reduced_range)
+                found = round_weights(weight, table.weights[layer.weight].scale, moments, allowed)
                 means = moments.means
             bias = graph.weights[layer.bias].astype(np.float32)
             bias = corrected_bias(bias, weight, found, means, wanted[node.output[0]])

@@ -17,7 +17,8 @@ from numpy.lib.stride_tricks import sliding_window_view
 from numpy.typing import NDArray
 from onnx import helper
 
-from edgecnn.quant.table import WEIGHT_MAX, Float, WeightQuantizer
+from edgecnn.quant.saturation import EIGHT_BITS, Bounds, Limits
+from edgecnn.quant.table import Float, WeightQuantizer
 from edgecnn.threads import in_parts
 
 Double = NDArray[np.float64]
@@ -82,20 +83,20 @@ def observe_moments(node: onnx.NodeProto, weight: Float, batches: Sequence[Batch
     return Moments(means, covariance / rows, rows)
 
 
-def round_weights(weight: Float, scale: Float, moments: Moments, largest: int = WEIGHT_MAX) -> WeightQuantizer:
+def round_weights(weight: Float, scale: Float, moments: Moments, limits: Limits = EIGHT_BITS) -> WeightQuantizer:
     """A weight rounded for its own quantized input; then each channel's scale is the best one for its codes.
 
     Args:
         weight: (out, in / groups, ...) float32.
         scale: (out,) float32.
         moments: of that input.
-        largest: code, on either side of zero.
+        limits: of its codes.
     """
     _, groups, columns = moments.means.shape
     grouped = weight.reshape(groups, -1, columns).astype(np.float64)
     scales = scale.reshape(groups, -1).astype(np.float64)
     hessian = _shrunk(moments)
-    codes = _round(grouped, scales, hessian, largest)
+    codes = _round(grouped, scales, hessian, limits)
     fitted = _fitted(grouped, codes, scales, hessian)
     return WeightQuantizer(codes.reshape(weight.shape).astype(np.int8), fitted.reshape(-1).astype(np.float32))
 
@@ -193,7 +194,7 @@ def _shrunk(moments: Moments) -> Double:
     return shrunk
 
 
-def _round(weight: Double, scale: Double, hessian: Double, largest: int) -> Double:
+def _round(weight: Double, scale: Double, hessian: Double, limits: Limits) -> Double:
     """Codes of a weight ``(groups, out, columns)``, for its scale ``(groups, out)`` and hessian ``(groups, c, c)``."""
     groups, _, columns = weight.shape
     diagonal = np.einsum("gcc->gc", hessian)
@@ -207,30 +208,31 @@ def _round(weight: Double, scale: Double, hessian: Double, largest: int) -> Doub
     factor = np.asarray(np.linalg.cholesky(damped[:, ::-1, ::-1]), np.float64)
     lower = _inverse(factor)[:, ::-1, ::-1].swapaxes(1, 2)
     codes = np.ascontiguousarray(steps)
-    _eliminate(codes, np.empty_like(codes), lower, largest)
+    _eliminate(codes, np.empty_like(codes), lower, limits.bounds(order[0], weight.shape[1]))
     result = np.empty_like(weight)
     np.put_along_axis(result, order[:, None], codes.swapaxes(1, 2), axis=2)
     return result
 
 
-def _eliminate(steps: Double, errors: Double, lower: Double, largest: int) -> None:
+def _eliminate(steps: Double, errors: Double, lower: Double, bounds: Bounds, first: int = 0) -> None:
     """Rounds columns in place, by halves: most of what one half's errors do to the other is products.
 
     Args:
         steps: (groups, columns, out), of which codes become.
         errors: likewise, to be filled: of each column, in steps over its diagonal.
         lower: (groups, columns, columns).
+        first: of these columns, among all that the bounds know.
     """
     columns = steps.shape[1]
     if columns > BLOCK:
         half = columns // 2
-        _eliminate(steps[:, :half], errors[:, :half], lower[:, :half, :half], largest)
+        _eliminate(steps[:, :half], errors[:, :half], lower[:, :half, :half], bounds, first)
         steps[:, half:] -= lower[:, half:, :half] @ errors[:, :half]
-        _eliminate(steps[:, half:], errors[:, half:], lower[:, half:, half:], largest)
+        _eliminate(steps[:, half:], errors[:, half:], lower[:, half:, half:], bounds, first + half)
         return
     for column in range(columns):
         exact = steps[:, column].copy()
-        codes = np.minimum(np.maximum(np.rint(exact), -largest), largest)
+        codes = bounds.rounded(first + column, exact)
         error = (exact - codes) / lower[:, column, column, None]
         steps[:, column + 1 :] -= lower[:, column + 1 :, column, None] * error[:, None]
         steps[:, column], errors[:, column] = codes, error

@@ -17,14 +17,13 @@ from edgecnn.graph.graph import Graph
 from edgecnn.quant.calibrate import Range
 from edgecnn.quant.observe import in_module
 from edgecnn.quant.placement import Placement, Role
+from edgecnn.quant.saturation import EIGHT_BITS, Limits, code_limits
 
 Float = NDArray[np.float32]
 
 NOTHING = Range(0.0, 0.0)
 LEVELS = 255
 SIGNED_MAX = 127
-WEIGHT_MAX = 127
-REDUCED_MAX = 63  # of weights for kernels that add pairs of products in 16 bits
 # A channel this much narrower than the widest of its layer carries nothing; its scale would only overflow the bias.
 NARROWEST_CHANNEL = np.float32(2.0**-20)
 # Runtimes that keep the bias in int32, as multiples of (input scale × weight scale), need room to add to it.
@@ -125,7 +124,7 @@ def make_table(
     placement: Placement,
     ranges: dict[str, Range],
     signed: Collection[str] = (),
-    weight_max: int = WEIGHT_MAX,
+    reduced_range: bool = False,
 ) -> QuantizerTable:
     """Scales and codes from observed ranges.
 
@@ -134,7 +133,7 @@ def make_table(
 
     Args:
         signed: tensors with signed codes and no zero-point.
-        weight_max: the largest code of a weight.
+        reduced_range: weights are for kernels that add products in pairs, see ``saturation.py``.
 
     Raises:
         InputError: a tensor that never varied on these images, or a weight that is not finite.
@@ -154,12 +153,13 @@ def make_table(
         layer = Layer(name, source, weight, bias, name in placement.gates)
         layers.append(layer)
         biases[layer.bias] = graph.weights[layer.bias].astype(np.float32)
+        exact = graph.weights[layer.weight].astype(np.float32)
         weights[layer.weight] = weight_quantizer(
             layer.weight,
-            graph.weights[layer.weight].astype(np.float32),
+            exact,
             biases[layer.bias],
             activations[layer.input].scale,
-            weight_max,
+            code_limits(nodes[name], exact, reduced_range),
         )
     return QuantizerTable(activations, weights, biases, tuple(layers))
 
@@ -200,7 +200,7 @@ def _never_varies(name: str, observed: Range) -> InputError:
 
 
 def weight_quantizer(
-    name: str, weight: Float, bias: Float, input_scale: float, largest: int = WEIGHT_MAX
+    name: str, weight: Float, bias: Float, input_scale: float, limits: Limits = EIGHT_BITS
 ) -> WeightQuantizer:
     """Symmetric per output channel, with a floor under the scales of dead channels.
 
@@ -208,14 +208,14 @@ def weight_quantizer(
         weight: (out, ...) float32.
         bias: (out,) float32.
         input_scale: of the layer's input quantizer.
-        largest: code, on either side of zero.
+        limits: of its codes.
 
     Raises:
         InputError: the weight is not finite.
     """
     if not np.isfinite(weight).all():
         raise InputError(f"weight {name!r} holds NaN or infinite values")
-    widest = np.abs(weight).reshape(len(weight), -1).max(axis=1)
+    widest, largest = limits.widest(weight), limits.largest
     top = widest.max() if widest.max() > 0 else np.float32(1)
     floor = np.full(len(weight), top / largest * NARROWEST_CHANNEL, np.float32)
     floor = np.maximum(floor, (np.abs(bias) + RAISED_BY) / np.float32(input_scale * BIAS_LIMIT))

@@ -66,7 +66,7 @@ class Options:
     Args:
         flavour: of the runtime; None is the target's own choice.
         gpu_arch: GPU architectures to build for, such as ``sm86``; none is every one that the runtime knows.
-        reduce_range: INT8 weights have seven bits; None is what this machine's CPU needs.
+        reduce_range: INT8 weights are for x86 CPUs without VNNI; None is what this machine's CPU needs.
         fp16_scales: INT8's scales are half precision where its float layers are; None is the runtime's own choice.
     """
 

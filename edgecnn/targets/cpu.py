@@ -1,8 +1,7 @@
-"""Targets that compute on CPUs, of which some x86 ones want weights of seven bits.
+"""Targets that compute on CPUs, of which some x86 ones want weights of a reduced range.
 
-Without VNNI, x86 multiplies unsigned by signed bytes in pairs and adds them in 16 bits, which saturate (VPMADDUBSW in
-Intel's Software Developer's Manual, volume 2). ONNX Runtime and OpenVINO both use it there. Two products of 255 × 63
-still fit, so weights of seven bits are exact everywhere.
+Without VNNI, x86 multiplies unsigned by signed bytes in pairs and adds them in 16 bits, which saturate. ONNX Runtime
+and OpenVINO both use that there; what fits is in ``edgecnn/quant/saturation.py``, and exact everywhere.
 """
 
 import platform
@@ -21,7 +20,7 @@ CPUINFO = Path("/proc/cpuinfo")
 
 
 def saturates(machine: str = "", cpuinfo: Path = CPUINFO) -> bool:
-    """Whether INT8 kernels may saturate on this CPU with weights of eight bits. One that does not tell may.
+    """Whether INT8 kernels may saturate on this CPU with weights of the whole range. One that does not tell may.
 
     Args:
         machine: its architecture, else this one's.
@@ -42,8 +41,8 @@ class CpuTarget(Target):
     """A runtime on CPUs.
 
     Args:
-        reduce_range: INT8 weights have seven bits.
-        asked: the user said so, or that they have eight.
+        reduce_range: INT8 weights are for kernels that add products in pairs.
+        asked: the user said so, or that they are not.
     """
 
     reduce_range: bool = False
@@ -53,7 +52,7 @@ class CpuTarget(Target):
     def remark(self) -> str:
         if not self.reduce_range or self.asked:
             return ""
-        return "INT8 weights have seven bits: this CPU has no VNNI, and its kernels saturate with eight"
+        return "INT8 weights are bounded in pairs: this CPU has no VNNI, and its kernels would saturate"
 
     def configured(self, options: Options) -> Target:
         super().configured(replace(options, reduce_range=None))

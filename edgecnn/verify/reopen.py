@@ -79,9 +79,9 @@ def coverage_of(artifact: Artifact, session: Session) -> Coverage | None:
 def saturation(artifact: Artifact) -> str:
     """Why an INT8 artifact may lose accuracy on this CPU alone, or empty."""
     on_cpu = isinstance(find_target(artifact.manifest["target"]), CpuTarget)
-    if artifact.weight_bits != 8 or not on_cpu or not saturates():
+    if artifact.reduced_range is not False or not on_cpu or not saturates():
         return ""
-    return "this CPU has no VNNI, and INT8 kernels saturate with weights of eight bits; export with --reduce-range"
+    return "this CPU has no VNNI, and INT8 kernels saturate with these weights; export with --reduce-range"
 
 
 def last_stage(artifact: Artifact, session: Session) -> Stage:

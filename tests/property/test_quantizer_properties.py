@@ -11,7 +11,8 @@ from numpy.typing import NDArray
 from edgecnn.errors import InputError
 from edgecnn.quant.calibrate import Range
 from edgecnn.quant.placement import Role
-from edgecnn.quant.table import REDUCED_MAX, WEIGHT_MAX, ActivationQuantizer, activation_quantizer, weight_quantizer
+from edgecnn.quant.saturation import EIGHT_BITS, PAIR_MAX, Limits
+from edgecnn.quant.table import ActivationQuantizer, activation_quantizer, weight_quantizer
 
 Float = NDArray[np.float32]
 TINY = float(np.finfo(np.float32).tiny)
@@ -125,14 +126,14 @@ def layers(draw: st.DrawFn) -> tuple[Float, Float, float]:
 
 
 @settings(deadline=None)
-@given(layers(), st.sampled_from([WEIGHT_MAX, REDUCED_MAX]))
+@given(layers(), st.sampled_from([EIGHT_BITS, Limits(PAIR_MAX // 2)]))
 def test_weights_err_by_half_a_step_and_never_use_the_lowest_code(
-    layer: tuple[Float, Float, float], largest: int
+    layer: tuple[Float, Float, float], limits: Limits
 ) -> None:
     weight, bias, input_scale = layer
-    found = weight_quantizer("w", weight, bias, input_scale, largest)
+    found = weight_quantizer("w", weight, bias, input_scale, limits)
     assert found.codes.dtype == np.int8
-    assert np.abs(found.codes.astype(np.int64)).max() <= largest
+    assert np.abs(found.codes.astype(np.int64)).max() <= limits.largest
     assert found.scale.dtype == np.float32
     assert np.isfinite(found.scale).all()
     assert (found.scale >= TINY).all()
@@ -141,8 +142,8 @@ def test_weights_err_by_half_a_step_and_never_use_the_lowest_code(
     assert (found.codes[weight == 0] == 0).all()
     # No code is wasted where no floor was needed.
     widest = np.abs(weight).max(axis=1)
-    full = found.scale == widest / np.float32(largest)
-    assert (np.abs(found.codes[full].astype(np.int64)).max(axis=1, initial=0) == largest).all()
+    full = found.scale == widest / np.float32(limits.largest)
+    assert (np.abs(found.codes[full].astype(np.int64)).max(axis=1, initial=0) == limits.largest).all()
 
 
 @settings(deadline=None)

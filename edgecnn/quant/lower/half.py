@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from edgecnn.graph.fp16 import fp16_arithmetic
 from edgecnn.graph.graph import Graph, with_weights
 from edgecnn.quant.lower.shift import weight_sums
-from edgecnn.quant.table import WEIGHT_MAX
+from edgecnn.quant.saturation import WEIGHT_MAX
 
 SMALLEST = np.finfo(np.float16).smallest_subnormal  # 2^-24
 

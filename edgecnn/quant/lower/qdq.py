@@ -13,13 +13,7 @@ from edgecnn.quant.lower.codes import computed_from_codes
 from edgecnn.quant.lower.pairs import activation_pair, dequantize
 from edgecnn.quant.lower.scales import check_scales
 from edgecnn.quant.placement import Placement, Role, needing_zero, skip_input
-from edgecnn.quant.table import (
-    REDUCED_MAX,
-    WEIGHT_MAX,
-    Layer,
-    QuantizerTable,
-    WeightQuantizer,
-)
+from edgecnn.quant.table import Layer, QuantizerTable, WeightQuantizer
 
 
 @dataclass(frozen=True)
@@ -33,7 +27,7 @@ class Profile:
         depthwise_multiple: depthwise convolutions are INT8 where this divides their channels, else they stay float.
         symmetric: zero must be code zero wherever no bias can take a zero-point in, which the table is made for.
         int32_bias: biases are int32 multiples of (input scale × weight scale), else they stay float.
-        weight_max: the largest code of a weight, which the table is made for.
+        reduced_range: kernels add products in pairs, which the table's weights are made for; see ``saturation.py``.
         raised: linear tensors are raised, in the end, to have no zero-point; see ``lower/raised.py``.
         from_codes: activations and gates are computed from codes, with quantizers of their own; see ``lower/codes.py``.
     """
@@ -47,16 +41,11 @@ class Profile:
     int32_bias: bool = False
     raised: bool = False
     from_codes: bool = False
-    weight_max: int = WEIGHT_MAX
-
-    @property
-    def weight_bits(self) -> int:
-        """Of a weight's codes."""
-        return (2 * self.weight_max + 1).bit_length()
+    reduced_range: bool = False
 
     def reduced(self) -> "Profile":
-        """The same with weights of seven bits."""
-        return replace(self, name=f"{self.name}, weights of seven bits", weight_max=REDUCED_MAX)
+        """The same for kernels that add products in pairs."""
+        return replace(self, name=f"{self.name}, reduced range", reduced_range=True)
 
     def kept(self, table: QuantizerTable) -> QuantizerTable:
         """The table without the layers that this runtime runs in float."""

@@ -1,6 +1,7 @@
 """Decoding ahead: the same images, sooner; refusals where they belong; and no work left behind."""
 
 import threading
+import warnings
 from dataclasses import replace
 from pathlib import Path
 
@@ -48,6 +49,22 @@ def test_the_images_are_the_same_and_decoded_once(photographs: ImageSet) -> None
                 np.testing.assert_array_equal(found, wanted)
         assert images.sha256 == photographs.sha256
     assert sorted(read) == [sample.name for sample in photographs.samples]
+
+
+def test_threads_leave_the_filters_of_warnings_alone(photographs: ImageSet, monkeypatch: pytest.MonkeyPatch) -> None:
+    """They are the whole process's, and torch's exporter has its own while pictures are decoded."""
+    changed: list[str] = []
+
+    class Noted(warnings.catch_warnings):
+        def __enter__(self) -> None:
+            changed.append(threading.current_thread().name)
+            super().__enter__()
+
+    monkeypatch.setattr(warnings, "catch_warnings", Noted)
+    with decoded_ahead(photographs, HOW) as images:
+        assert len(list(images.batches(HOW, 2))) == 3
+        photographs.samples[0].read()
+    assert changed == ["MainThread"]
 
 
 def test_another_preprocessing_gets_its_own_crop(photographs: ImageSet) -> None:

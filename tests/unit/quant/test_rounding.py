@@ -9,7 +9,8 @@ from numpy.typing import NDArray
 from onnx import NodeProto, helper
 
 from edgecnn.quant.rounding import Moments, _inverse, observe_moments, round_weights
-from edgecnn.quant.table import WEIGHT_MAX, WeightQuantizer, weight_quantizer
+from edgecnn.quant.saturation import WEIGHT_MAX
+from edgecnn.quant.table import WeightQuantizer, weight_quantizer
 
 Float = NDArray[np.float32]
 RANDOM = np.random.default_rng(0)

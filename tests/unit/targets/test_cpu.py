@@ -52,16 +52,16 @@ def machine(request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytest.
 
 @pytest.mark.parametrize("name", ON_CPU)
 def test_the_cpu_decides_unless_its_user_does(machine: str, name: str) -> None:
-    own, seven, eight = (find_target(name).configured(Options(reduce_range=asked)) for asked in (None, True, False))
-    assert seven.profile.weight_bits == 7
-    assert eight.profile.weight_bits == 8
-    assert own.profile.weight_bits == (8 if "vnni" in machine else 7)
+    own, reduced, whole = (find_target(name).configured(Options(reduce_range=asked)) for asked in (None, True, False))
+    assert reduced.profile.reduced_range
+    assert not whole.profile.reduced_range
+    assert own.profile.reduced_range is ("vnni" not in machine)
     assert ("this CPU has no VNNI" in own.remark) is ("vnni" not in machine)
-    assert seven.remark == eight.remark == ""
+    assert reduced.remark == whole.remark == ""
     assert own.profile.roles == find_target(name).profile.roles
 
 
 @pytest.mark.parametrize("target", [find_target("tensorrt")], ids=lambda target: target.name)
-def test_gpus_take_eight_bits_alone(target: Target) -> None:
+def test_gpus_take_the_whole_range_alone(target: Target) -> None:
     with pytest.raises(UsageError, match="--reduce-range is for x86 CPUs alone"):
         target.configured(Options(reduce_range=True))
