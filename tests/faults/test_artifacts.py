@@ -284,7 +284,8 @@ def test_an_export_that_comes_out_in_float_is_rejected(
     monkeypatch.setattr(OpenVinoSession, "executed", one_in_float)
     out = tmp_path / "out"
     arguments = ("--weights", "random", "--size", "32", "--num-classes", "10", "--target", "openvino", "--int8")
-    answer = command("export", "mobilenetv3_small", *arguments, "--out", out, "--json")
+    every_layer = ("--effort", "fast")  # what a further rung keeps in float depends on this CPU
+    answer = command("export", "mobilenetv3_small", *arguments, *every_layer, "--out", out, "--json")
     assert answer.code == 6
     reason = "53 of 54 quantized layers run in int8; not: features.1.block.2.0/Conv (fp32)"
     assert f"{out} is marked rejected: {reason}" in one_line(answer.err)
