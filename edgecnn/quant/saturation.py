@@ -84,8 +84,9 @@ class Bounds:
         highest = np.minimum(PAIR_MAX - above, self._largest)
         lowest = np.maximum(below - PAIR_MAX, -self._largest)
         codes: Double = np.minimum(np.maximum(np.rint(exact), lowest), highest)
-        if column in self._other:
-            self._taken_beside[self._other[column]] = np.stack((np.maximum(codes, 0), np.maximum(-codes, 0)))
+        other = self._other.get(column, -1)
+        if other > column:
+            self._taken_beside[other] = np.stack((np.maximum(codes, 0), np.maximum(-codes, 0)))
         return codes
 
 
