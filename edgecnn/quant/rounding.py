@@ -208,7 +208,7 @@ def _round(weight: Double, scale: Double, hessian: Double, limits: Limits) -> Do
     factor = np.asarray(np.linalg.cholesky(damped[:, ::-1, ::-1]), np.float64)
     lower = _inverse(factor)[:, ::-1, ::-1].swapaxes(1, 2)
     codes = np.ascontiguousarray(steps)
-    _eliminate(codes, np.empty_like(codes), lower, limits.bounds(order[0], weight.shape[1]))
+    _eliminate(codes, np.empty_like(codes), lower, Bounds(limits, order[0]))
     result = np.empty_like(weight)
     np.put_along_axis(result, order[:, None], codes.swapaxes(1, 2), axis=2)
     return result

@@ -49,30 +49,22 @@ class Limits:
         found: Float = np.maximum(alone, sums.max(axis=1, initial=0.0))
         return found
 
-    def bounds(self, order: NDArray[np.intp], channels: int) -> "Bounds":
-        """For columns that are rounded one by one.
-
-        Args:
-            order: columns, in the order that they are rounded in.
-            channels: output channels, each with its own codes.
-        """
-        return Bounds(self, order, channels)
-
 
 EIGHT_BITS = Limits()
 
 
 class Bounds:
-    """What is left for each column's codes: the first of two neighbours has the choice."""
+    """What is left for the codes of columns that are rounded one by one: the first of two neighbours has the choice.
 
-    def __init__(self, limits: Limits, order: NDArray[np.intp], channels: int) -> None:
+    Args:
+        order: columns, in the order that they are rounded in.
+    """
+
+    def __init__(self, limits: Limits, order: NDArray[np.intp]) -> None:
         self._largest = limits.largest
-        self._other: dict[int, int] = {}
-        if limits.neighbours is not None:
-            places = np.argsort(order)[limits.neighbours].tolist()
-            self._other = {one: other for pair in places for one, other in (pair, pair[::-1])}
-        self._taken = np.zeros((2, channels))  # by positive and by negative codes; of a column without a neighbour
-        self._taken_beside: dict[int, Double] = {}
+        pairs = [] if limits.neighbours is None else np.argsort(order)[limits.neighbours].tolist()
+        self._second = {min(pair): max(pair) for pair in pairs}  # by the first
+        self._taken: dict[int, tuple[Double, Double]] = {}  # of a second's room, by positive and by negative codes
 
     def rounded(self, column: int, exact: Double) -> Double:
         """Codes of a column, (..., channels), nearest to ``exact``.
@@ -80,13 +72,12 @@ class Bounds:
         Args:
             column: its place in the order.
         """
-        above, below = self._taken_beside.pop(column, self._taken)
+        above, below = self._taken.pop(column, (0.0, 0.0))
         highest = np.minimum(PAIR_MAX - above, self._largest)
         lowest = np.maximum(below - PAIR_MAX, -self._largest)
         codes: Double = np.minimum(np.maximum(np.rint(exact), lowest), highest)
-        other = self._other.get(column, -1)
-        if other > column:
-            self._taken_beside[other] = np.stack((np.maximum(codes, 0), np.maximum(-codes, 0)))
+        if column in self._second:
+            self._taken[self._second[column]] = np.maximum(codes, 0), np.maximum(-codes, 0)
         return codes
 
 

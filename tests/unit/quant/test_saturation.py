@@ -6,7 +6,7 @@ from numpy.typing import NDArray
 from onnx import NodeProto, helper
 
 from edgecnn.quant.rounding import observe_moments, round_weights
-from edgecnn.quant.saturation import EIGHT_BITS, Limits, code_limits
+from edgecnn.quant.saturation import EIGHT_BITS, Bounds, Limits, code_limits
 from edgecnn.quant.table import WeightQuantizer, weight_quantizer
 
 Float = NDArray[np.float32]
@@ -67,7 +67,7 @@ def test_a_pair_shares_128_codes() -> None:
 
 def test_rounding_leaves_the_second_of_a_pair_what_the_first_left() -> None:
     limits = Limits(neighbours=np.array([[0, 1], [2, 3]]))
-    bounds = limits.bounds(np.array([3, 0, 2, 1]), channels=2)
+    bounds = Bounds(limits, np.array([3, 0, 2, 1]))
     found = {column: bounds.rounded(column, np.array([100.4, -100.4])).tolist() for column in range(4)}
     assert found == {0: [100, -100], 1: [100, -100], 2: [28, -28], 3: [28, -28]}
 
