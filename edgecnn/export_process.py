@@ -9,13 +9,13 @@ import pickle
 import signal
 import subprocess
 import sys
-import threading
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 
 from edgecnn import errors
 from edgecnn.errors import INTERRUPTED, BuildError, EdgecnnError, ending
 from edgecnn.garbage import search_seldom, spare_the_living
+from edgecnn.interrupts import interrupted, raise_interrupts
 from edgecnn.pipeline import GateError, export
 from edgecnn.request import ExportRequest, plan
 
@@ -85,18 +85,8 @@ def _process(wanted: Mapping[str, ExportRequest]) -> Iterator[subprocess.Popen[b
                     process.kill()
 
 
-_interrupted = threading.Event()  # libraries swallow an interrupt while they are imported, and then fail otherwise
-
-
-def _interrupt_once(number: int, frame: object) -> None:
-    """A terminal interrupts both processes, and the other one this one again, whose clearing up shall end."""
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
-    _interrupted.set()
-    raise KeyboardInterrupt
-
-
 def _main() -> None:
-    signal.signal(signal.SIGINT, _interrupt_once)
+    raise_interrupts(once=True)  # a terminal interrupts both processes, and the other one this one again
     search_seldom()
     # Libraries that print shall not speak where answers are read.
     with os.fdopen(os.dup(sys.stdout.fileno()), "w", encoding="utf-8") as answers:
@@ -112,7 +102,7 @@ def _main() -> None:
         except EdgecnnError as error:
             answer(None, error)
         except (KeyboardInterrupt, Exception):
-            if not _interrupted.is_set():
+            if not interrupted():
                 raise
             sys.exit(INTERRUPTED)
     spare_the_living()

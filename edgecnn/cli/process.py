@@ -1,9 +1,7 @@
 """The process around the app: every refusal is one line and its exit code, and an interrupt is an end like others."""
 
 import os
-import signal
 import sys
-import threading
 from typing import Any
 
 import typer
@@ -11,11 +9,12 @@ import typer
 from edgecnn.cli.app import app
 from edgecnn.errors import INTERRUPTED, EdgecnnError, StorageError, printable
 from edgecnn.garbage import search_seldom, spare_the_living
+from edgecnn.interrupts import interrupted, raise_interrupts
 
 
 def main() -> None:
     """The ``edgecnn`` command: runs the app, and turns every refusal into one line and its exit code."""
-    signal.signal(signal.SIGINT, _interrupt)
+    raise_interrupts()
     search_seldom()
     code = run(sys.argv[1:])
     spare_the_living()
@@ -25,15 +24,6 @@ def main() -> None:
         sys.stdout.flush()
         os._exit(code)
     sys.exit(code)
-
-
-# Libraries swallow an interrupt that comes while they import themselves, and then fail by what they did not finish.
-_interrupted = threading.Event()
-
-
-def _interrupt(number: int, frame: object) -> None:
-    _interrupted.set()
-    raise KeyboardInterrupt
 
 
 # typer keeps a click of its own; its public names lead to the base class of every complaint about arguments.
@@ -60,7 +50,7 @@ def run(arguments: list[str]) -> int:
         where = f"{error.filename}: " if error.filename else ""
         return _refuse(f"{where}{error.strerror or error}; is the disk full or read-only?", StorageError.exit_code)
     except Exception:
-        if not _interrupted.is_set():
+        if not interrupted():
             raise
         result = INTERRUPTED
     if result == INTERRUPTED:
@@ -69,7 +59,7 @@ def run(arguments: list[str]) -> int:
 
 
 def _refuse(message: str, code: int) -> int:
-    if _interrupted.is_set():
+    if interrupted():
         message, code = "interrupted; nothing was changed", INTERRUPTED
     print(f"edgecnn: {printable(message)}", file=sys.stderr)
     return code

@@ -136,7 +136,7 @@ def test_F37_ctrl_c_between_imports_is_no_traceback(tmp_path: Path) -> None:
     with exporting:
         while not out.exists() and exporting.poll() is None:
             time.sleep(0.01)
-        time.sleep(0.3)  # among the imports of torch, which may swallow an interrupt
+        time.sleep(0.3)  # among the imports of torch, which an interrupt may crash
         exporting.send_signal(signal.SIGINT)
         _, stderr = exporting.communicate(timeout=300)
     if exporting.returncode == 0:
