@@ -84,13 +84,12 @@ def benchmark(request: BenchmarkRequest, progress: Progress | None = None) -> Ru
             except UnavailableError as error:
                 errors[name] = error
         possible = {name: each for name, each in wanted.items() if name not in errors}
-        if not possible:
-            raise next(iter(errors.values()))
-        with progress.stage("export", len(possible)):
-            for name, failed in export_apart(possible):
-                if failed is not None:
-                    errors[name] = failed
-                progress.advance()
+        if possible:
+            with progress.stage("export", len(possible)):
+                for name, failed in export_apart(possible):
+                    if failed is not None:
+                        errors[name] = failed
+                    progress.advance()
         built = tuple(folder / name for name in wanted if name not in errors)
         if not built:
             raise next(iter(errors.values()))

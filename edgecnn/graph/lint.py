@@ -11,6 +11,7 @@ import onnx
 from onnx import TensorProto
 
 from edgecnn.errors import BuildError
+from edgecnn.graph.attributes import attributes
 from edgecnn.graph.fp16 import HALF_OPSET
 from edgecnn.graph.graph import Graph
 
@@ -90,14 +91,14 @@ def _axis_problems(
     """A weight's scales must lie along the output channels of the layer that reads it, through any Cast."""
     if scale in ((), (1,)):
         return  # one scale for all channels
-    axis = next((attribute.i for attribute in node.attribute if attribute.name == "axis"), 1)
+    axis = attributes(node).get("axis", 1)
     axis += len(weight) if axis < 0 else 0
     if axis >= len(weight) or (weight[axis],) != scale:
         yield f"{where}: scales of shape {list(scale)} on axis {axis} of a weight of shape {list(weight)}"
     for layer in _readers(graph, node.output[0]):
         expected = OUTPUT_AXES.get(layer.op_type)
         if layer.op_type == "Gemm":
-            expected = 1 - next((attribute.i for attribute in layer.attribute if attribute.name == "transB"), 0)
+            expected = 1 - attributes(layer).get("transB", 0)
         if expected is not None and axis != expected:
             yield f"{where}: axis {axis}, expected {expected}, where {layer.op_type} {layer.name!r} has its outputs"
 

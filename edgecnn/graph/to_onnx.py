@@ -15,6 +15,7 @@ from onnx import helper, numpy_helper
 from torch import nn
 
 from edgecnn.errors import BuildError
+from edgecnn.graph.attributes import attributes
 from edgecnn.graph.check import check_graph
 from edgecnn.graph.graph import Graph, model_of
 from edgecnn.names import INPUT, OUTPUT
@@ -97,8 +98,8 @@ def canonical(exported: onnx.ModelProto) -> onnx.ModelProto:
             inputs.append(bias)
         (output,) = node.output
         names[output] = OUTPUT if output == OUTPUT else name
-        attributes = {attribute.name: helper.get_attribute_value(attribute) for attribute in node.attribute}
-        nodes.append(helper.make_node(node.op_type, inputs, [names[output]], name, **dict(sorted(attributes.items()))))
+        known = dict(sorted(attributes(node).items()))
+        nodes.append(helper.make_node(node.op_type, inputs, [names[output]], name, **known))
     graph = helper.make_graph(
         nodes,
         "edgecnn",

@@ -19,6 +19,7 @@ import numpy as np
 import onnx
 from numpy.typing import NDArray
 
+from edgecnn.graph.attributes import is_depthwise
 from edgecnn.graph.graph import Graph, with_weights
 from edgecnn.names import OUTPUT
 from edgecnn.quant.observe import Observer, Summary
@@ -135,7 +136,7 @@ def _noise(node: onnx.NodeProto, weight: Double, channels: Channels, scale: Doub
     step = (max(0.0, (scale * channels.high).max()) - min(0.0, (scale * channels.low).min())) / LEVELS
     scaled = _divided(node, weight, scale)
     total = float(step**2 / 12 * np.square(scaled).sum())
-    if not _depthwise(node, weight):  # whose weights have a scale for each input channel
+    if not is_depthwise(node, weight):  # whose weights have a scale for each input channel
         steps = np.abs(scaled).reshape(len(scaled), -1).max(axis=1) / WEIGHT_MAX
         total += float(ROUNDING / 12 * np.square(steps).sum() * (np.square(scale) * channels.power).sum())
     return total
@@ -143,17 +144,13 @@ def _noise(node: onnx.NodeProto, weight: Double, channels: Channels, scale: Doub
 
 def _divided(node: onnx.NodeProto, weight: Double, scale: Double) -> Double:
     """A consumer's weight for an input whose channels were multiplied by ``scale``."""
-    if _depthwise(node, weight):
+    if is_depthwise(node, weight):
         return weight / scale.reshape(-1, *[1] * (weight.ndim - 1))
     return weight / scale.reshape(1, -1, *[1] * (weight.ndim - 2))
 
 
 def _columns(node: onnx.NodeProto, weight: Double) -> Double:
     """The largest weight on each input channel, (channels,)."""
-    axis = 0 if _depthwise(node, weight) else 1
+    axis = 0 if is_depthwise(node, weight) else 1
     found: Double = np.abs(weight).max(axis=tuple(other for other in range(weight.ndim) if other != axis))
     return found
-
-
-def _depthwise(node: onnx.NodeProto, weight: Double) -> bool:
-    return node.op_type == "Conv" and weight.shape[1] == 1 and len(weight) > 1

@@ -13,6 +13,7 @@ from enum import Enum
 
 import onnx
 
+from edgecnn.graph.attributes import pads
 from edgecnn.graph.graph import Graph
 from edgecnn.names import OUTPUT
 
@@ -71,13 +72,7 @@ def needing_zero(graph: Graph, placement: Placement) -> frozenset[str]:
 
     Of all others a zero-point is a constant that the layers behind them can take into their biases.
     """
-    padded = {
-        node.input[0]
-        for node in graph.nodes
-        if node.name in placement.layers
-        for attribute in node.attribute
-        if attribute.name == "pads" and any(attribute.ints)
-    }
+    padded = {node.input[0] for node in graph.nodes if node.name in placement.layers and pads(node)}
     return frozenset(padded | {name for name, roles in placement.roles.items() if Role.SKIP in roles})
 
 

@@ -15,8 +15,8 @@ import numpy as np
 import onnx
 from numpy.lib.stride_tricks import sliding_window_view
 from numpy.typing import NDArray
-from onnx import helper
 
+from edgecnn.graph.attributes import attributes
 from edgecnn.quant.saturation import EIGHT_BITS, Bounds, Limits
 from edgecnn.quant.table import Float, WeightQuantizer
 from edgecnn.threads import in_parts
@@ -105,10 +105,10 @@ def _padded(node: onnx.NodeProto, value: Float) -> tuple[Float, tuple[int, int]]
     """What a layer's windows slide over, (n, in, height, width), and their stride; a Gemm has a single window."""
     if node.op_type == "Gemm":
         return value[:, :, None, None], (1, 1)
-    attributes = {attribute.name: helper.get_attribute_value(attribute) for attribute in node.attribute}
-    top, left, bottom, right = attributes.get("pads", (0, 0, 0, 0))
+    known = attributes(node)
+    top, left, bottom, right = known.get("pads", (0, 0, 0, 0))
     padded = np.pad(value, ((0, 0), (0, 0), (top, bottom), (left, right))) if top + left + bottom + right else value
-    stride_y, stride_x = attributes.get("strides", (1, 1))
+    stride_y, stride_x = known.get("strides", (1, 1))
     return padded, (stride_y, stride_x)
 
 

@@ -13,7 +13,8 @@ from dataclasses import dataclass
 import numpy as np
 import onnx
 from numpy.typing import NDArray
-from onnx import helper
+
+from edgecnn.graph.attributes import attributes, is_depthwise
 
 WEIGHT_MAX = 127
 PAIR_MAX = 128  # of both weights together, on either side of zero
@@ -89,12 +90,10 @@ def code_limits(node: onnx.NodeProto, weight: Float, reduced: bool) -> Limits:
         weight: (out, in / groups, ...) float32.
         reduced: for kernels that add products in pairs, and not for those that add four in 32 bits.
     """
-    groups = next((helper.get_attribute_value(one) for one in node.attribute if one.name == "group"), 1)
-    channels = weight.shape[1]
-    if not reduced or (groups > 1 and channels == 1):
+    if not reduced or is_depthwise(node, weight):
         return EIGHT_BITS
-    places = int(np.prod(weight.shape[2:]))
-    if groups > 1 or (channels % 2 and places > 1):
+    channels, places = weight.shape[1], int(np.prod(weight.shape[2:]))
+    if attributes(node).get("group", 1) > 1 or (channels % 2 and places > 1):
         return Limits(PAIR_MAX // 2)  # a stem's three channels: who is whose neighbour depends on the runtime
     columns = np.arange(channels * places).reshape(channels, places)
     even = channels - channels % 2

@@ -12,6 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from edgecnn.errors import InputError
+from edgecnn.graph.attributes import is_depthwise
 from edgecnn.graph.fixed import fixed_tensors
 from edgecnn.graph.graph import Graph
 from edgecnn.quant.calibrate import Range
@@ -78,6 +79,7 @@ class Layer:
 
     Args:
         gate: it computes a squeeze-excitation's gate.
+        depthwise: each of its output channels reads one input channel of its own.
     """
 
     node: str
@@ -85,6 +87,7 @@ class Layer:
     weight: str
     bias: str
     gate: bool = False
+    depthwise: bool = False
 
 
 @dataclass(frozen=True)
@@ -150,10 +153,10 @@ def make_table(
     layers, weights, biases = [], {}, {}
     for name in placement.layers:
         source, weight, bias = nodes[name].input
-        layer = Layer(name, source, weight, bias, name in placement.gates)
+        exact = graph.weights[weight].astype(np.float32)
+        layer = Layer(name, source, weight, bias, name in placement.gates, is_depthwise(nodes[name], exact))
         layers.append(layer)
         biases[layer.bias] = graph.weights[layer.bias].astype(np.float32)
-        exact = graph.weights[layer.weight].astype(np.float32)
         weights[layer.weight] = weight_quantizer(
             layer.weight,
             exact,

@@ -4,6 +4,7 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 import onnx
+from numpy.typing import NDArray
 from onnx import numpy_helper
 
 from edgecnn.graph.check import check_graph
@@ -13,7 +14,7 @@ from edgecnn.quant.lower.codes import computed_from_codes
 from edgecnn.quant.lower.pairs import activation_pair, dequantize
 from edgecnn.quant.lower.scales import check_scales
 from edgecnn.quant.placement import Placement, Role, needing_zero, skip_input
-from edgecnn.quant.table import Layer, QuantizerTable, WeightQuantizer
+from edgecnn.quant.table import Layer, QuantizerTable
 
 
 @dataclass(frozen=True)
@@ -49,22 +50,20 @@ class Profile:
 
     def kept(self, table: QuantizerTable) -> QuantizerTable:
         """The table without the layers that this runtime runs in float."""
-        left_out = [layer.node for layer in table.layers if not self._runs(layer, table.weights[layer.weight])]
+        left_out = [layer.node for layer in table.layers if not self._runs(layer, table.weights[layer.weight].codes)]
         return table.without(left_out) if left_out else table
 
     def signed(self, graph: Graph, placement: Placement) -> frozenset[str]:
         """Tensors whose quantizers have signed codes and no zero-point."""
         return needing_zero(graph, placement) if self.symmetric else frozenset()
 
-    def _runs(self, layer: Layer, weight: WeightQuantizer) -> bool:
+    def _runs(self, layer: Layer, codes: NDArray[np.int8]) -> bool:
         """Whether this runtime runs a layer in INT8."""
-        outputs, inputs = weight.codes.shape[:2]
-        linear = weight.codes.ndim == 2
-        depthwise = not linear and inputs == 1 and outputs > 1
+        linear = codes.ndim == 2
         return (
             (self.int8_gates or not layer.gate)
             and (self.int8_linear or not linear)
-            and (not depthwise or outputs % self.depthwise_multiple == 0)
+            and (not layer.depthwise or len(codes) % self.depthwise_multiple == 0)
         )
 
 

@@ -12,9 +12,10 @@ import numpy as np
 import onnx
 from numpy.typing import NDArray
 
+from edgecnn.graph.attributes import pads
 from edgecnn.graph.check import check_graph
 from edgecnn.graph.graph import Graph, with_weights
-from edgecnn.quant.lower.shift import pads, weight_sums
+from edgecnn.quant.lower.shift import weight_sums
 
 Double = NDArray[np.float64]
 

@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from onnx import helper, numpy_helper
 
 from edgecnn.errors import BuildError
+from edgecnn.graph.attributes import pads
 from edgecnn.graph.check import check_graph
 from edgecnn.graph.graph import Graph
 
@@ -63,11 +64,6 @@ def _readers(graph: Graph, quantize: onnx.NodeProto) -> list[onnx.NodeProto]:
             where = f"{layer.op_type} {layer.name!r}"
             raise BuildError(f"{quantize.name!r} has a zero-point that {where} cannot take into a bias")
     return layers
-
-
-def pads(layer: onnx.NodeProto) -> bool:
-    """Whether a layer reads zeros beside its input, which must have a code."""
-    return any(attribute.name == "pads" and any(attribute.ints) for attribute in layer.attribute)
 
 
 def weight_sums(graph: Graph, layer: onnx.NodeProto) -> Double:
