@@ -12,7 +12,6 @@ import numpy as np
 
 from edgecnn.bench.peak_graph import CHANNELS, CONVOLUTIONS, MACS, SIDE, peak_graph
 from edgecnn.errors import EdgecnnError
-from edgecnn.targets.base import FP16, FP32, INT8
 from edgecnn.targets.bundle import builder
 from edgecnn.targets.bundle.cuda_driver import Cuda, CudaError
 from edgecnn.targets.bundle.engine import Runner
@@ -21,7 +20,6 @@ from edgecnn.targets.tensorrt_flavours import MODULES, PROPER, RTX, Flavour, loa
 GPU_PACKAGES = {MODULES[name]: Flavour(name, "its peak is asked for") for name in (PROPER, RTX)}
 BATCH = 32  # 0.1 T operations a run: a third of a millisecond on a GPU of 300 T operations/s
 FEWEST, SECONDS = 20, 0.5
-FLAGS = {FP32: (), FP16: ("FP16",), INT8: ("INT8", "FP16")}  # that networks take which are not strongly typed
 
 
 def gpu_peak(module: str, precision: str) -> float | None:
@@ -31,7 +29,7 @@ def gpu_peak(module: str, precision: str) -> float | None:
         module: ``tensorrt`` or ``tensorrt_rtx``.
         precision: that the stack really must run in, by TensorRT's own word.
     """
-    if precision not in FLAGS:
+    if precision not in builder.FLAGS:
         return None
     try:
         engine, ran = stack_engine(module, precision)
@@ -54,7 +52,7 @@ def stack_engine(module: str, precision: str) -> tuple[bytes, frozenset[str]]:
         UnavailableError: TensorRT cannot be imported.
     """
     content = peak_graph(precision, BATCH, signed=True)
-    built = builder.build_alone(module, content, builder.Options(FLAGS[precision]))
+    built = builder.build_alone(module, content, builder.Options(builder.FLAGS[precision]))
     kernels = GPU_PACKAGES[module].kernels(load(module), built, dict.fromkeys(CONVOLUTIONS, "Conv"))
     return built.engine, frozenset(kernel.precision for kernel in kernels if set(kernel.nodes) & set(CONVOLUTIONS))
 

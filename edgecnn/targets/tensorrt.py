@@ -172,13 +172,13 @@ class TensorRtTarget(Target):
 
 
 def _flags(graph: "Graph") -> tuple[str, ...]:
-    """What networks take that are not strongly typed: without, they refuse codes and halves, or have no float16."""
+    """For networks that are not strongly typed."""
     from onnx import TensorProto
 
     if any(node.op_type == "QuantizeLinear" for node in graph.nodes):
-        return INT8.upper(), FP16.upper()
+        return builder.FLAGS[INT8]
     half = any(tensor.data_type == TensorProto.FLOAT16 for tensor in graph.model.graph.initializer)
-    return (FP16.upper(),) if half else ()
+    return builder.FLAGS[FP16 if half else FP32]
 
 
 def advice(int8: StaticCost, fp16: StaticCost, flavour: str) -> Advice:

@@ -67,8 +67,8 @@ def compare_case(case: Case, settings: Settings, say: Callable[[str], None]) -> 
     complete = _timed(rows, runs, timed, settings)
     return CaseResult(
         case,
-        calibrated=f"{len(own.calibration)} images of {own.calibration.name}",
-        judged="" if judging is None else f"{len(judging.images)} images of {judging.images.name}",
+        calibrated=f"{len(own.calibration):,} images of {own.calibration.name}",
+        judged="" if judging is None else f"{len(judging.images):,} images of {judging.images.name}",
         side=own.side,
         load=os.getloadavg()[0],
         rows=tuple(complete),

@@ -49,7 +49,8 @@ def views(photographs: ImageSet) -> ImageSet:
         for sample in photographs.samples
         for view in range(VIEWS)
     ]
-    return replace(photographs, name=f"views of {photographs.name}", samples=tuple(seen))
+    name = f"{len(photographs)} {photographs.name} in {VIEWS} views each"
+    return replace(photographs, name=name, samples=tuple(seen))
 
 
 def _view(read: Callable[[], Picture], view: int) -> Picture:

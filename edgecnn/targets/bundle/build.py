@@ -35,11 +35,11 @@ class Graph(NamedTuple):
 FP16_SCALES = "model.int8.fp16-scales.onnx"
 GRAPHS = {
     "fp32": (Graph("model.fp32.onnx", True), Graph("model.fp32.onnx", False)),
-    "fp16": (Graph("model.fp16.onnx", True), Graph("model.fp32.onnx", False, ("FP16",))),
+    "fp16": (Graph("model.fp16.onnx", True), Graph("model.fp32.onnx", False, builder.FLAGS["fp16"])),
     "int8": (
         Graph(FP16_SCALES, True),
         Graph("model.int8.typed.onnx", True),
-        Graph("model.int8.onnx", False, ("INT8", "FP16")),
+        Graph("model.int8.onnx", False, builder.FLAGS["int8"]),
     ),
 }
 

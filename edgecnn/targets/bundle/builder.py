@@ -19,6 +19,8 @@ from typing import Any, NamedTuple
 
 LAYERS = "Layers:"  # how RTX's builder begins the message that lists its kernels
 SAID = ("ERROR", "INTERNAL_ERROR")
+# What networks take that are not strongly typed, by precision: without, they refuse codes, or have no float16.
+FLAGS = {"fp32": (), "fp16": ("FP16",), "int8": ("INT8", "FP16")}
 PORTABLE_FROM = "SM80"  # RTX builds for older GPUs by name alone
 
 
