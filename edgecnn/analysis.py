@@ -20,12 +20,19 @@ MOST_IMAGES = 64
 
 @dataclass(frozen=True)
 class Analysis:
-    """Layers by sensitivity, the costliest first, and the number of images that said so."""
+    """Layers by sensitivity, the costliest first, and the number of images that said so.
+
+    Args:
+        reduced_range: weights were rounded for kernels that add products in pairs.
+        remark: why, where the user should know.
+    """
 
     model: str
     weights: str
     images: str
     n: int
+    reduced_range: bool
+    remark: str
     layers: "tuple[Sensitivity, ...]"
 
     def as_json(self) -> dict[str, Any]:
@@ -33,14 +40,14 @@ class Analysis:
         total = sum(layer.kl for layer in self.layers) or 1.0
         rows = [asdict(layer) | {"kl": layer.kl, "share": layer.kl / total} for layer in self.layers]
         head = {"model": self.model, "weights": self.weights, "images": self.images, "n": self.n}
-        return head | {"layers": six_digits(rows)}
+        return head | {"reduced_range": self.reduced_range, "layers": six_digits(rows)}
 
 
 def analyze(request: ExportRequest, progress: Progress | None = None) -> Analysis:
     """Quantizes one place of a model at a time, with min-max ranges of the calibration images, and tries it on some.
 
     Args:
-        request: of an INT8 export; its target and output do not matter here.
+        request: of an INT8 export; of its target only the range of weights matters here, and its output does not.
 
     Raises:
         EdgecnnError: unknown names, contradicting flags, missing packages, or images that cannot be read.
@@ -70,8 +77,10 @@ def analyze(request: ExportRequest, progress: Progress | None = None) -> Analysi
     with memory_given_back():
         with progress.stage("calibrate", len(calibration)):
             ranges = observe_ranges(graph, placement.roles, calibration.batches(how, BATCH, progress.advance)) | exact
-        table = make_table(graph, placement, ranges)
+        reduced = planned.target.profile.reduced_range
+        table = make_table(graph, placement, ranges, reduced_range=reduced)
         with progress.stage("quantize one layer at a time", len(table.layers)):
             inputs = tensor_sensitivities(Alone(graph, placement, {Role.INPUT}, images), ranges)
             layers = layer_sensitivities(graph, table, inputs, images, progress.advance)
-    return Analysis(planned.spec.name, planned.source, named, len(images), tuple(layers))
+    remark = planned.target.remark
+    return Analysis(planned.spec.name, planned.source, named, len(images), reduced, remark, tuple(layers))

@@ -85,3 +85,5 @@ def print_analysis(analysis: Analysis, most: int = 20) -> None:
         part = sum(layer.kl for layer in rest) / total
         out.print(f"{len(rest)} more layers: {part:.1%} together; --json lists them")
     out.print(f"each alone in INT8, the rest in float, on {analysis.n} images of {shown(analysis.images)}")
+    if analysis.remark:
+        out.print(analysis.remark)

@@ -240,3 +240,18 @@ def test_analyze(command: Command, photos: Path) -> None:
     assert people.code == 0
     assert layers[0]["module"] in people.out.splitlines()[1]
     assert "8 more layers" in people.out
+    assert ("bounded in pairs" in people.out) is found["reduced_range"]
+
+
+def test_analyze_rounds_weights_as_an_export_here_would(
+    command: Command, photos: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    small = ("analyze", "mobilenetv1", "--weights", "random", "--size", "32", "--num-classes", "10", "--calib", photos)
+    cost = {}
+    for saturates in (False, True):
+        monkeypatch.setattr("edgecnn.targets.cpu.saturates", lambda answer=saturates: answer)
+        found = document(command(*small, "--json"))
+        assert found["reduced_range"] is saturates
+        cost[saturates] = {layer["module"]: layer["weight_kl"] for layer in found["layers"]}
+    assert sum(cost[True].values()) > sum(cost[False].values())
+    assert cost[True]["features.1.0.0"] == cost[False]["features.1.0.0"], "a depthwise layer has no pairs"
