@@ -330,20 +330,21 @@ def _lists(folder: Path, files: list[Path]) -> bool:
     return all(path.name in manifest for path in files)
 
 
-def mark(artifact: Artifact, status: str) -> None:
-    """Writes what a check came to into the manifest, if it is news.
+def mark(artifact: Artifact, news: dict[str, Any]) -> None:
+    """Writes what a check came to into the manifest.
+
+    Args:
+        news: ``status``, and the checks that it rests on as ``standing``.
 
     Raises:
         BusyError: the artifact is being replaced, or was.
         StorageError: the folder cannot be written to.
     """
-    if artifact.manifest.get("status") == status:
-        return
     with _lock(artifact.folder):
         now = _read_manifest(artifact.folder)
         if now["files"] != artifact.manifest["files"]:
             raise BusyError(f"{artifact.folder}: was replaced while it was checked; check it again")
-        _write_manifest(artifact.folder, now | {"status": status})
+        _write_manifest(artifact.folder, now | news)
 
 
 def _write_manifest(folder: Path, manifest: dict[str, Any]) -> dict[str, Any]:

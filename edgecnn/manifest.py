@@ -7,29 +7,15 @@ from typing import TYPE_CHECKING, Any
 
 from msgspec import structs
 
-from edgecnn.artifact import INCONCLUSIVE, NOT_GATED, REJECTED, VERIFIED
 from edgecnn.data.sets import ImageSet
 from edgecnn.names import __version__
 from edgecnn.request import EXPORT_PACKAGES, Plan
 from edgecnn.targets.base import Advice, Interface
-from edgecnn.verify.policy import Verdict
 from edgecnn.verify.stages import Verification
+from edgecnn.verify.standing import status
 
 if TYPE_CHECKING:
     from edgecnn.quant.ladder import Climbed
-
-
-def status(verification: Verification, gated: bool) -> str:
-    """What a check leaves in the manifest. Without a gate, answers are measured only, but secretly float is rejected.
-
-    Args:
-        gated: False for random weights.
-    """
-    if not gated and not verification.secretly_float:
-        return NOT_GATED
-    if verification.judgement.rejected:
-        return REJECTED
-    return VERIFIED if verification.judgement.verdict is Verdict.PASS else INCONCLUSIVE
 
 
 def describe(

@@ -11,9 +11,10 @@ from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import msgspec
 import numpy as np
 
-from edgecnn.artifact import MANIFEST, NOT_GATED, REJECTED, Artifact, load_artifact, mark, publish, reserve, write_whole
+from edgecnn.artifact import MANIFEST, REJECTED, Artifact, load_artifact, mark, publish, reserve, write_whole
 from edgecnn.bench.tables import CHOOSING_S, TELLING_S, table_timer
 from edgecnn.data.ahead import decoded_ahead
 from edgecnn.data.images import read_picture
@@ -21,7 +22,7 @@ from edgecnn.data.preprocess import preprocess
 from edgecnn.data.sets import ImageSet, load_set
 from edgecnn.data.split import FLOAT_CHECK, keep_apart, spread
 from edgecnn.errors import ParityError, StorageError, UsageError
-from edgecnn.manifest import describe, status
+from edgecnn.manifest import describe
 from edgecnn.names import BEST, SYNTHETIC
 from edgecnn.progress import Progress
 from edgecnn.recipe import Gate
@@ -33,6 +34,7 @@ from edgecnn.verify.device import OnDevice, read_result
 from edgecnn.verify.golden import golden_pairs, read_golden
 from edgecnn.verify.reopen import coverage_of, graph_stage, last_stage, open_session, reopen, saturation
 from edgecnn.verify.stages import Stage, Verification, check, check_golden
+from edgecnn.verify.standing import as_gated, settled, standing_of
 
 if TYPE_CHECKING:
     from edgecnn.graph.graph import Graph
@@ -161,6 +163,8 @@ def export(request: ExportRequest, progress: Progress | None = None, network: "N
                 )
             if session.absence:
                 verification = verification.not_executed(session.absence)
+            if request.max_drop_pp is not None and not judging.labelled:
+                verification = verification.with_note("no labels: --max-drop was not judged, agreement and KL were")
         with progress.stage("publish"):
             contents = {f"model{suffix}": content for suffix, content in built.items()}
             contents["reference.onnx"] = with_batch(graph, None).content
@@ -174,7 +178,8 @@ def export(request: ExportRequest, progress: Progress | None = None, network: "N
             artifact = publish(planned.out, contents, manifest)
     rungs = () if climbed is None else climbed.rungs
     elapsed_s = time.monotonic() - started
-    exported = Exported(artifact, verification, rungs, elapsed_s, progress.elapsed_s, planned.target.remark, advice)
+    remark = "" if climbed is None else planned.target.remark
+    exported = Exported(artifact, verification, rungs, elapsed_s, progress.elapsed_s, remark, advice)
     if artifact.manifest["status"] == REJECTED:
         reasons = "; ".join(verification.judgement.reasons)
         raise GateError(f"{planned.out} is marked rejected: {reasons}", exported)
@@ -201,6 +206,7 @@ def verify(
     Raises:
         IntegrityError: the artifact is not what its manifest says.
         ParityError: nothing was compared, or logits are not finite.
+        UsageError: a largest drop, and no labels to judge it by.
     """
     progress = progress or Progress()
     artifact = load_artifact(folder)
@@ -208,15 +214,18 @@ def verify(
     gate = with_max_drop(Gate(**artifact.manifest["gate"]), max_drop_pp)
     if weights is not None and images is None:
         raise UsageError("--weights names the reference for --images; the golden pairs are their own reference")
+    judging = None if images is None else load_set(images, artifact.labels)
+    if max_drop_pp is not None and (judging is None or not judging.labelled):
+        what = "the golden pairs have none" if judging is None else f"{judging.name} has none"
+        raise UsageError(f"--max-drop needs images with labels, and {what}; drop it, or name others with --images")
     with progress.stage("open"):
         session = open_session(artifact)
-    if images is None:
+    if judging is None:
         with progress.stage("check"):
             pairs = read_golden(artifact)
             stage = last_stage(artifact, session)
             verification = check_golden(pairs.logits, stage, pairs.inputs, precision, gate, artifact.synthetic)
     else:
-        judging = load_set(images, artifact.labels)
         with progress.stage("open the reference"):
             stages = reopen(artifact, session, weights)
         with progress.stage("check", len(judging)):
@@ -228,7 +237,7 @@ def verify(
         verification = verification.not_executed(session.absence)
     if note := saturation(artifact):
         verification = verification.with_note(note)
-    return _marked(artifact, verification)
+    return _marked(artifact, verification, gate)
 
 
 def on_device(folder: Path, result: Path) -> OnDevice:
@@ -342,14 +351,14 @@ def _graphs(graph: "Graph", quantized: "Graph | None", planned: Plan) -> dict[st
     return {precision: with_batch(found, planned.batch) for precision, found in graphs.items()}
 
 
-def _marked(artifact: Artifact, verification: Verification) -> Verification:
+def _marked(artifact: Artifact, verification: Verification, gate: Gate) -> Verification:
     """Writes the verdict into the manifest; where that cannot be, the result says so and stands all the same."""
-    found = status(verification, artifact.manifest["weights"]["source"] != "random")
-    if found == NOT_GATED:
-        judgement = replace(verification.judgement, rejected=False)
-        verification = replace(verification, judgement=judgement).with_note("random weights are measured, not gated")
+    verification, standing = settled(artifact, as_gated(artifact, verification), gate)
+    before, now = standing_of(artifact), standing.deciding.status
+    if artifact.manifest["status"] == now and standing.strongest.strength == before.strongest.strength:
+        return verification  # no news
     try:
-        mark(artifact, found)
+        mark(artifact, {"status": now, "standing": msgspec.to_builtins(standing)})
     except StorageError as error:
         return verification.with_note(f"the verdict could not be kept in the artifact: {error}")
     return verification

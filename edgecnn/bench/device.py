@@ -83,9 +83,10 @@ def _manifest(artifact: Artifact, found: OnDevice) -> dict[str, Any]:
     evidence = found.verification.as_json()
     coverage = evidence.pop("coverage")
     kept = {key: value for key, value in artifact.manifest.items() if key != "labels"}
-    status = REJECTED if found.verification.judgement.rejected else kept["status"]
+    if found.verification.judgement.rejected:
+        kept["status"] = REJECTED
+        kept.pop("standing", None)  # it rests on this check, whose reasons are in the evidence
     return kept | {
-        "status": status,
         "precision": found.result.engine.precision,
         "coverage": coverage,
         "evidence": evidence,

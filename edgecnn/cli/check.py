@@ -51,7 +51,7 @@ def verify(
     check_weights(weights, board)
     from edgecnn.console.evidence import print_verification
     from edgecnn.console.screen import out as screen
-    from edgecnn.console.screen import watching
+    from edgecnn.console.screen import shown, watching
     from edgecnn.errors import ParityError
     from edgecnn.pipeline import on_device
     from edgecnn.pipeline import verify as run
@@ -74,7 +74,7 @@ def verify(
     else:
         print_verification(verification)
         if isinstance(found, OnDevice):
-            screen.print(found.text, markup=False)
+            screen.print(shown(found.text))
     if verification.judgement.rejected:
         there = f" on {board.destination}" if board else ""
         raise ParityError(f"{artifact} is rejected{there}: {'; '.join(verification.judgement.reasons)}")

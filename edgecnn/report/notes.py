@@ -57,7 +57,7 @@ def _of_row(row: Row, run: Run) -> list[str]:
     manifest = manifest_of(row)
     found = [] if row.status == "ok" else [row.status]
     if manifest is not None:
-        found += [f"{manifest.status}: {reason}" for reason in manifest.evidence.reasons]
+        found += [f"{manifest.status}: {reason}" for reason in manifest.reasons]
     found += row.unmeasured
     if row.times is not None and row.times.p99_ms is None and not of_throughput(run):
         why = row.absences.get("p99_ms", f"{row.times.n} calls")  # older runs do not say why

@@ -29,7 +29,7 @@ class Stage(msgspec.Struct, frozen=True):
 
 
 class Evidence(msgspec.Struct, frozen=True):
-    """The last check of an artifact.
+    """The check of an export.
 
     Args:
         top1, top1_reference: 0..1; None without labels.
@@ -50,6 +50,18 @@ class Evidence(msgspec.Struct, frozen=True):
     note: str = ""
     executed: bool = True
     stages: tuple[Stage, ...] = ()
+
+
+class Check(msgspec.Struct, frozen=True):
+    """A check after the export."""
+
+    reasons: tuple[str, ...]
+
+
+class Standing(msgspec.Struct, frozen=True):
+    """What the status rests on, where that is not the export's own evidence."""
+
+    deciding: Check
 
 
 class Rung(msgspec.Struct, frozen=True):
@@ -113,6 +125,12 @@ class Manifest(msgspec.Struct, frozen=True):
     files: tuple[File, ...]
     quantizer: Quantizer | None = None
     coverage: Coverage | None = None
+    standing: Standing | None = None
+
+    @property
+    def reasons(self) -> tuple[str, ...]:
+        """Of its status."""
+        return self.evidence.reasons if self.standing is None else self.standing.deciding.reasons
 
 
 def manifest_of(row: Row) -> Manifest | None:

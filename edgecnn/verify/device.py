@@ -16,8 +16,9 @@ from edgecnn.recipe import Gate
 from edgecnn.targets.base import ExecutedLayer, KernelTime
 from edgecnn.targets.registry import find_target
 from edgecnn.verify.coverage import cover
-from edgecnn.verify.policy import judge
+from edgecnn.verify.policy import judge, on_synthetic
 from edgecnn.verify.stages import StageRow, Verification
+from edgecnn.verify.standing import as_gated
 
 
 class Times(msgspec.Struct):
@@ -46,7 +47,7 @@ class Latency(msgspec.Struct):
         calls_ms: every counted one on the GPU, in order.
     """
 
-    batch: int
+    batch: Annotated[int, msgspec.Meta(ge=1)]
     cuda_graph: bool
     gpu_ms: Times
     host_ms: Times
@@ -184,17 +185,28 @@ def judge_result(artifact: Artifact, content: bytes, name: str) -> OnDevice:
     """
     try:
         result = msgspec.json.decode(content, type=Result)
+        if result.parity.n < 1:
+            raise msgspec.ValidationError(f"expected at least one image, got {result.parity.n} - at `$.parity.n`")
     except msgspec.MsgspecError as error:
         raise InputError(f"{name}: is no result.json of a bundle's run.py ({error})") from error
+    document = json.loads(content)
+    try:
+        json.dumps(document, allow_nan=False)
+    except ValueError as error:
+        raise InputError(
+            f"{name}: is no result.json of a bundle's run.py, it holds a number that is not finite"
+        ) from error
     want = _bundle_sha256(artifact)
     if result.bundle.sha256 != want:
         raise IntegrityError(f"{name}: is of bundle {result.bundle.sha256[:12]}, {artifact.folder} has {want[:12]}")
     engine = result.engine
     gate = Gate(**artifact.manifest["gate"])
-    judgement = judge(engine.precision, result.parity, result.largest_logit, None, gate)
-    where = f"golden pairs on {engine.gpu}"
+    judgement = judge(engine.precision, result.parity, result.largest_logit, None, gate, artifact.interface.classes)
+    images: dict[str, Any] = {"name": f"golden pairs on {engine.gpu}"}
+    if artifact.synthetic:
+        images["synthetic"], judgement = True, on_synthetic(judgement)
     row = StageRow("device", result.parity, result.parity)
-    verification = Verification("golden", {"name": where}, result.parity, None, judgement, (row,))
+    verification = Verification("golden", images, result.parity, None, judgement, (row,))
     kernels = [_executed(kernel) for kernel in engine.kernels]
     if kernels:
         planned = artifact.int8_layers if engine.precision == "int8" else []
@@ -209,7 +221,7 @@ def judge_result(artifact: Artifact, content: bytes, name: str) -> OnDevice:
         )
     for note in result.latency.notes:
         verification = verification.with_note(note)
-    return OnDevice(verification, _told(result), json.loads(content), result)
+    return OnDevice(as_gated(artifact, verification), _told(result), document, result)
 
 
 def _executed(kernel: Kernel) -> ExecutedLayer:

@@ -207,7 +207,7 @@ def _conclude(
         rows.append(
             StageRow(name, compare(want[: len(value)], value), compare(logits[previous][:count], value[:count]))
         )
-    judgement = judge(precision, parity, float(np.abs(want).max()), found, gate)
+    judgement = judge(precision, parity, float(np.abs(want).max()), found, gate, want.shape[1])
     if images.get("synthetic"):
         judgement = on_synthetic(judgement)
     return Verification(reference, images, parity, found, judgement, tuple(rows), note)

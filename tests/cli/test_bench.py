@@ -157,7 +157,7 @@ def test_what_cannot_run_here_says_why_and_the_others_go_on(
 
 
 def test_a_rejected_artifact_is_timed_and_named(command: Command, artifact: Path) -> None:
-    mark(load_artifact(artifact), REJECTED)
+    mark(load_artifact(artifact), {"status": REJECTED})
     answer = command("bench", artifact, *BRIEF, "--json")
     timed(run_of(answer.out).rows[0])
     assert answer.err == "warning: artifact was rejected by its last check; `edgecnn verify` says why\n"

@@ -4,11 +4,14 @@ import json
 import shutil
 from pathlib import Path
 
+import msgspec
 import pytest
+from msgspec.structs import replace
 
 from edgecnn.artifact import INCONCLUSIVE, REJECTED, VERIFIED, load_artifact, mark
 from edgecnn.cli import run
 from edgecnn.errors import StorageError
+from edgecnn.verify.standing import Standing, standing_of
 from tests.conftest import Command
 
 
@@ -50,9 +53,6 @@ def test_the_same_weights_in_float_are_verified(command: Command, fragile_weight
     arguments = ("export", "mobilenetv1", "--weights", fragile_weights, "--size", "32", "--target", "onnx")
     assert command(*arguments, "--out", out).code == 0
     assert status(out) == VERIFIED
-    mark(load_artifact(out), REJECTED)
-    assert command("verify", out).code == 0
-    assert status(out) == VERIFIED
 
 
 def test_verify_rejects_again_and_says_why(command: Command, rejected: Path) -> None:
@@ -64,16 +64,47 @@ def test_verify_rejects_again_and_says_why(command: Command, rejected: Path) -> 
 
 
 def test_verify_takes_a_verdict_back(command: Command, rejected: Path) -> None:
-    mark(load_artifact(rejected), VERIFIED)
+    mark(load_artifact(rejected), {"status": VERIFIED})
     assert command("verify", rejected).code == 6
     assert status(rejected) == REJECTED
 
 
-def test_the_files_of_a_verdict_stay_the_same(command: Command, rejected: Path) -> None:
-    before = load_artifact(rejected).manifest
-    mark(load_artifact(rejected), VERIFIED)
+def test_a_verdict_changes_nothing_else(command: Command, rejected: Path) -> None:
+    def others() -> dict[str, object]:
+        manifest = load_artifact(rejected).manifest
+        return {key: manifest[key] for key in manifest.keys() - {"status", "standing", "sha256"}}
+
+    before = others()
+    mark(load_artifact(rejected), {"status": VERIFIED})
     command("verify", rejected)
-    assert load_artifact(rejected).manifest == before
+    assert others() == before
+
+
+def test_a_weaker_check_clears_nothing(command: Command, fragile_weights: Path, photos: Path, tmp_path: Path) -> None:
+    out = tmp_path / "out"
+    arguments = ("export", "mobilenetv1", "--weights", fragile_weights, "--size", "32", "--target", "onnx")
+    assert command(*arguments, "--out", out).code == 0
+    assert status(out) == VERIFIED
+    artifact = load_artifact(out)
+    of_ten = replace(standing_of(artifact).deciding, status=REJECTED, images="ten", n=10)
+    mark(artifact, {"status": REJECTED, "standing": msgspec.to_builtins(Standing(of_ten, of_ten))})
+    answer = command("verify", out)
+    assert answer.code == 6
+    assert "rejected by a check on 10 images without labels, which 8 images without labels do not undo" in answer.err
+    assert answer.err.count("\n") == 1
+    assert status(out) == REJECTED
+    assert command("verify", out, "--images", photos).code == 0
+    assert status(out) == VERIFIED
+    assert command("verify", out).code == 0
+    assert status(out) == VERIFIED
+
+
+def test_a_largest_drop_needs_labels(command: Command, artifact: Path, photos: Path) -> None:
+    for images in ((), ("--images", photos)):
+        answer = command("verify", artifact, "--max-drop", "0.5", *images)
+        assert answer.code == 2
+        assert answer.err.startswith("edgecnn: --max-drop needs images with labels, and ")
+        assert answer.err.count("\n") == 1
 
 
 def test_predict_warns_of_a_rejected_artifact(command: Command, rejected: Path, photos: Path) -> None:
@@ -83,7 +114,7 @@ def test_predict_warns_of_a_rejected_artifact(command: Command, rejected: Path, 
         assert answer.err.startswith(f"warning: {rejected} was rejected by its last check")
         assert answer.err.count("\n") == 1
     json.loads(answer.out)
-    mark(load_artifact(rejected), VERIFIED)
+    mark(load_artifact(rejected), {"status": VERIFIED})
     assert command("predict", rejected, photos / "0.jpg").err == ""
 
 
@@ -100,7 +131,7 @@ def test_a_verdict_that_cannot_be_kept_is_still_told(
     def full(path: Path, content: bytes) -> None:
         raise StorageError(f"{path}: cannot be written (No space left on device); nothing was changed")
 
-    mark(load_artifact(rejected), INCONCLUSIVE)  # so that any verdict is news
+    mark(load_artifact(rejected), {"status": INCONCLUSIVE})  # so that any verdict is news
     monkeypatch.setattr("edgecnn.artifact.write_whole", full)
     answer = command("verify", rejected, "--json")
     assert "could not be kept in the artifact" in json.loads(answer.out)["note"]

@@ -65,7 +65,7 @@ def test_answers_agree_with_the_float_reference(case: Case, running: Session, im
         assert parity.sqnr_db > INT8_SQNR_DB
     else:
         gate = Gate(**case.artifact.manifest["gate"])
-        judgement = judge(case.precision, parity, float(np.abs(reference).max()), None, gate)
+        judgement = judge(case.precision, parity, float(np.abs(reference).max()), None, gate, reference.shape[1])
         assert judgement.verdict is Verdict.PASS, judgement.reasons
 
 

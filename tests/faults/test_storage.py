@@ -86,7 +86,7 @@ def test_F36_a_verdict_that_cannot_be_written_changes_nothing(artifact: Path) ->
     before = contents(artifact)
     loaded = load_artifact(artifact)
     with pytest.raises(StorageError, match="nothing was changed"), largest_file(100):
-        mark(loaded, REJECTED)
+        mark(loaded, {"status": REJECTED})
     assert contents(artifact) == before
 
 

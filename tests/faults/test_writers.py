@@ -238,8 +238,8 @@ def test_F38_a_verdict_never_overwrites_a_newer_artifact(
     files, manifest = parts
     with reserve(artifact, force=True):
         with pytest.raises(BusyError, match="another process is writing there"):
-            mark(old, REJECTED)
+            mark(old, {"status": REJECTED})
         publish(artifact, files | {"golden.npz": b"newer"}, manifest)
     with pytest.raises(BusyError, match="was replaced while it was checked; check it again"):
-        mark(old, REJECTED)
+        mark(old, {"status": REJECTED})
     assert load_artifact(artifact).files["golden.npz"].read_bytes() == b"newer"

@@ -1,13 +1,15 @@
 """A device's result.json is judged by this machine's policy, and is of one bundle alone."""
 
 import json
+import shutil
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from edgecnn.artifact import Artifact
+from edgecnn.artifact import Artifact, load_artifact, mark
 from edgecnn.bench.device import device_run
 from edgecnn.bench.record import Energy, read_run
 from edgecnn.errors import InputError, IntegrityError
@@ -20,8 +22,12 @@ TIMES = {"p50": 0.5, "p90": 0.6, "p95": 0.6, "p99": 0.7, "mean": 0.5, "min": 0.4
 
 
 @pytest.fixture(scope="module")
-def artifact(tiny_export: Callable[..., Exported]) -> Artifact:
-    return tiny_export("tensorrt", "int8", flavour="bundle").artifact
+def artifact(tiny_export: Callable[..., Exported], tmp_path_factory: pytest.TempPathFactory) -> Artifact:
+    """One that a gate judges: it says that its weights are not the random ones that they are."""
+    made = tiny_export("tensorrt", "int8", flavour="bundle").artifact.folder
+    folder = shutil.copytree(made, tmp_path_factory.mktemp("device") / "out")
+    mark(load_artifact(folder), {"status": "verified", "weights": {"source": "builtin", "sha256": "0" * 64}})
+    return load_artifact(folder)
 
 
 @pytest.fixture
@@ -89,6 +95,29 @@ def test_the_artifacts_gate_decides_and_not_the_devices_word(
     found = read_result(artifact, write(result)).verification
     assert found.judgement.rejected
     assert found.judgement.reasons == ("KL divergence 0.5000, at most 0.1 is allowed",)
+
+
+def test_random_weights_are_measured_and_not_gated(
+    tiny_export: Callable[..., Exported], result: dict[str, Any], write: Callable[[Any], Path]
+) -> None:
+    result["parity"] |= {"kl": 0.5}
+    random = tiny_export("tensorrt", "int8", flavour="bundle").artifact
+    found = read_result(random, write(result)).verification
+    assert (found.judgement.verdict, found.judgement.rejected) == (Verdict.FAIL, False)
+    (row,) = device_run(random.folder, write(result)).rows
+    assert row.manifest is not None
+    assert row.manifest["status"] == "not gated"
+
+
+def test_golden_pairs_of_synthetic_images_prove_little(
+    artifact: Artifact, result: dict[str, Any], write: Callable[[Any], Path]
+) -> None:
+    evidence = artifact.manifest["evidence"]
+    images = evidence["images"] | {"synthetic": True}
+    made = replace(artifact, manifest=artifact.manifest | {"evidence": evidence | {"images": images}})
+    found = read_result(made, write(result)).verification
+    assert found.judgement.verdict is Verdict.INCONCLUSIVE
+    assert found.images["synthetic"]
 
 
 def test_layers_that_the_device_ran_in_float_reject_int8(
@@ -194,6 +223,31 @@ def test_times_that_are_none_are_no_result(
     result["latency"]["calls_ms"] = calls
     with pytest.raises(InputError, match=r"is no result\.json of a bundle's run\.py \(.*calls_ms"):
         device_run(artifact.folder, write(result))
+
+
+@pytest.mark.parametrize(("part", "key", "value"), [("parity", "n", 0), ("latency", "batch", 0)])
+def test_nothing_is_no_result(
+    artifact: Artifact, result: dict[str, Any], write: Callable[[Any], Path], part: str, key: str, value: int
+) -> None:
+    result[part][key] = value
+    with pytest.raises(InputError, match=rf"is no result\.json of a bundle's run\.py \(.*{key}"):
+        read_result(artifact, write(result))
+
+
+def test_numbers_that_are_none_are_no_result(
+    artifact: Artifact, result: dict[str, Any], write: Callable[[Any], Path]
+) -> None:
+    path = write(result)
+    path.write_text(path.read_text().replace('"variation": 0.01', '"variation": 1e999'))
+    with pytest.raises(InputError, match="holds a number that is not finite"):
+        read_result(artifact, path)
+
+
+def test_a_device_writes_nothing_but_text_to_the_terminal(
+    command: Command, artifact: Artifact, result: dict[str, Any], write: Callable[[Any], Path]
+) -> None:
+    result["engine"]["gpu"] = "Orin\x1b[31m"
+    assert "\x1b" not in command("verify", artifact.folder, "--result", write(result)).out
 
 
 @pytest.mark.parametrize("more", [("--threads", "1"), ("--against", "eager"), ("--host", "board"), ("--batch", "2")])
