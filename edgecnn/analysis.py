@@ -7,8 +7,11 @@ import numpy as np
 
 from edgecnn.data.sets import load_set
 from edgecnn.data.split import keep_apart, spread
+from edgecnn.errors import UsageError
+from edgecnn.names import SYNTHETIC
 from edgecnn.parity import six_digits
 from edgecnn.progress import Progress
+from edgecnn.recipe import class_names
 from edgecnn.request import ExportRequest, plan
 
 if TYPE_CHECKING:
@@ -67,11 +70,14 @@ def analyze(request: ExportRequest, progress: Progress | None = None) -> Analysi
 
     how = planned.data.preprocess
     named = planned.calibration or planned.data.calibration
-    calibration, _ = keep_apart(load_set(named, []))
+    if named == SYNTHETIC:
+        raise UsageError(f"--calib {SYNTHETIC} is for export; layers are tried on real images: give a folder or a set")
+    with progress.stage("load"):
+        loaded = load_model(planned.spec, planned.source, planned.num_classes)
+    calibration, _ = keep_apart(load_set(named, class_names(planned.data, loaded.num_classes)))
     count = min(MOST_IMAGES, max(1, PIXELS // (how.height * how.width)))
     images = np.concatenate(list(spread(calibration, count).batches(how, BATCH)))
     with progress.stage("export to ONNX"):
-        loaded = load_model(planned.spec, planned.source, planned.num_classes)
         graph, exact = on_pixel_grid(to_onnx(fold(loaded.model), 3, how.height, how.width), how)
     placement = place(graph)
     with memory_given_back():

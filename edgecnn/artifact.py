@@ -26,6 +26,7 @@ from edgecnn.targets.base import Interface
 MANIFEST = "manifest.json"
 SCHEMA = 1
 ADDRESSED = re.compile(r"(?P<stem>[a-z]+)-(?P<sha12>[0-9a-f]{12})(?P<suffix>\.[a-z]+)")
+ORPHAN = re.compile(rf"\.(?:{re.escape(MANIFEST)}|{ADDRESSED.pattern})\.\d+\.tmp")
 
 # What the last check of an artifact came to.
 VERIFIED, REJECTED, INCONCLUSIVE, NOT_GATED = "verified", "rejected", "inconclusive", "not gated"
@@ -119,8 +120,19 @@ def load_artifact(folder: Path) -> Artifact:
     Raises:
         IntegrityError: no manifest, a foreign one, or a file that is missing, changed or not listed.
     """
-    manifest, path = _read_manifest(folder), folder / MANIFEST
-    files = {}
+    manifest = _read_manifest(folder)
+    while True:
+        try:
+            return _checked_whole(folder, manifest)
+        except IntegrityError:
+            newer = _read_manifest(folder)
+            if newer == manifest:
+                raise
+            manifest = newer  # it was replaced while it was read
+
+
+def _checked_whole(folder: Path, manifest: dict[str, Any]) -> Artifact:
+    path, files = folder / MANIFEST, {}
     try:
         for entry in manifest["files"]:
             files[str(entry["role"])] = _checked(folder, entry)
@@ -199,8 +211,9 @@ def reserve(folder: Path, force: bool) -> Iterator[None]:
     with _lock(folder):
         try:
             _check_occupied(folder, force)  # it may have been filled before the lock was held
-            for orphan in folder.glob(".*.tmp"):  # of a writer that was killed; nobody else holds the lock
-                orphan.unlink()
+            for path in folder.iterdir():
+                if ORPHAN.fullmatch(path.name):  # of a writer that was killed; nobody else holds the lock
+                    path.unlink()
             try:
                 (folder / ".probe.tmp").touch()
                 (folder / ".probe.tmp").unlink()

@@ -39,6 +39,7 @@ def describe(
     """
     evidence = verification.as_json()
     coverage = evidence.pop("coverage")
+    evidence["images"]["name"] = Path(evidence["images"]["name"]).name  # where they lie is of this host
     is_file = plan.source not in ("builtin", "imagenet", "random")
     weights = {"source": "file" if is_file else plan.source, "sha256": weights_sha256}
     return {

@@ -292,7 +292,7 @@ def _images(
         judging = load_set(evaluation or planned.data.calibration, labels)
         yield None, judging if evaluation else spread(judging, FLOAT_CHECK)
         return
-    with decoded_ahead(load_set(planned.calibration, labels) if made is None else made, how) as given:
+    with decoded_ahead(load_set(planned.calibration, labels, [SYNTHETIC]) if made is None else made, how) as given:
         calibration, kept_apart = keep_apart(given)
         if evaluation is None:
             yield calibration, kept_apart

@@ -230,8 +230,16 @@ class Run(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
 
 def encode(run: Run) -> bytes:
-    """The document, UTF-8 JSON."""
-    return msgspec.json.format(msgspec.json.encode(run), indent=1)
+    """The document, UTF-8 JSON. Of a file name that is no Unicode, odd bytes are question marks."""
+    return msgspec.json.format(msgspec.json.encode(_unicode(msgspec.to_builtins(run))), indent=1)
+
+
+def _unicode(value: Any) -> Any:
+    if isinstance(value, str):
+        return value.encode(errors="replace").decode()
+    if isinstance(value, dict):
+        return {_unicode(key): _unicode(item) for key, item in value.items()}
+    return [_unicode(item) for item in value] if isinstance(value, list | tuple) else value
 
 
 def read_run(path: Path) -> Run:

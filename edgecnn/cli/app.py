@@ -74,8 +74,9 @@ def parse_size(text: str | None) -> tuple[int, int] | None:
     if text is None:
         return None
     sides = text.lower().split("x")
-    if len(sides) > 2 or not all(side.isascii() and side.isdigit() for side in sides):
-        raise UsageError(f"--size is {text!r}, expected N or HxW in pixels, such as 224 or 192x256")
+    # The length as well: Python refuses to read endless numbers.
+    if len(sides) > 2 or not all(side.isascii() and side.isdigit() and len(side) < 10 for side in sides):
+        raise UsageError(f"--size is {text[:40]!r}, expected N or HxW in pixels, such as 224 or 192x256")
     return int(sides[0]), int(sides[-1])
 
 

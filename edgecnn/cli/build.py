@@ -114,18 +114,20 @@ def export(
         network = Network(plans[0])
     documents: list[dict[str, Any]] = []
     refusals: list[GateError] = []
-    for request in requests:
-        with watching() as progress:
-            try:
-                exported = run(request, progress, network)
-            except GateError as refusal:
-                refusals.append(refusal)
-                exported = refusal.exported
-        documents.append(exported.as_json())
-        if not as_json:
-            print_exported(exported)
-    if as_json:
-        print_json(documents[0] if len(documents) == 1 else documents)
+    try:
+        for request in requests:
+            with watching() as progress:
+                try:
+                    exported = run(request, progress, network)
+                except GateError as refusal:
+                    refusals.append(refusal)
+                    exported = refusal.exported
+            documents.append(exported.as_json())
+            if not as_json:
+                print_exported(exported)
+    finally:  # what was published before another target was refused is there, and told
+        if as_json and documents:
+            print_json(documents[0] if len(requests) == 1 else documents)
     if refusals:
         raise refusals[0]
 

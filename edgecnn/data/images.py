@@ -7,13 +7,24 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import numpy as np
-from PIL import Image, ImageOps
+from PIL import Image
+from PIL.ExifTags import Base
 
 from edgecnn.data.preprocess import Picture
 from edgecnn.errors import InputError
 
 SUFFIXES = (".jpg", ".jpeg", ".png")
 FORMATS = ("JPEG", "PNG")  # the only decoders that a file may reach, whatever its name
+# What brings a picture upright, by EXIF's orientation (CIPA DC-008, section 4.6.5); 1 is upright.
+TURNS = {
+    2: Image.Transpose.FLIP_LEFT_RIGHT,
+    3: Image.Transpose.ROTATE_180,
+    4: Image.Transpose.FLIP_TOP_BOTTOM,
+    5: Image.Transpose.TRANSPOSE,
+    6: Image.Transpose.ROTATE_270,
+    7: Image.Transpose.TRANSVERSE,
+    8: Image.Transpose.ROTATE_90,
+}
 MAX_PIXELS = 64_000_000  # 8000×8000; checked from the header, before any pixel is decoded
 
 
@@ -33,13 +44,19 @@ def read_picture(path: Path) -> Picture:
             if image.width * image.height > MAX_PIXELS:
                 raise InputError(_too_large(path, f"{image.width}×{image.height} pixels"))
             image.load()
-            return np.array(_rgb(ImageOps.exif_transpose(image)))
+            return np.array(_rgb(_upright(image)))
     except Image.DecompressionBombError as error:
         raise InputError(_too_large(path, str(error))) from error
     except FileNotFoundError as error:
         raise InputError(f"{path}: no such image") from error
     except (OSError, SyntaxError, ValueError, EOFError) as error:
         raise InputError(f"{path}: not a readable JPEG or PNG image ({_reason(path, error)})") from error
+
+
+def _upright(image: Image.Image) -> Image.Image:
+    """Turned as EXIF says. Pillow's own way writes all tags anew besides, and some cannot be."""
+    turn = TURNS.get(image.getexif().get(Base.Orientation, 1))
+    return image if turn is None else image.transpose(turn)
 
 
 _unheard = threading.Event()

@@ -122,18 +122,19 @@ def shipped_sets() -> list[str]:
     return [*folders, FASHION_MNIST_TEST]
 
 
-def load_set(spec: str, classes: Sequence[str]) -> ImageSet:
+def load_set(spec: str, classes: Sequence[str], others: Sequence[str] = ()) -> ImageSet:
     """A folder (flat, or a sub-folder per class), a CSV file ``path,label``, or the name of a shipped set.
 
     Args:
         classes: names by which a label may be given instead of its index.
+        others: names that the caller takes besides, for a refusal to name.
 
     Raises:
         InputError: no such path, no images, or a file or label that cannot be used; nothing is skipped.
         UsageError: neither a path nor the name of a set.
     """
     if not spec:
-        raise unknown_name("image folder, CSV file or set", spec, shipped_sets())
+        raise unknown_name("image folder, CSV file or set", spec, [*shipped_sets(), *others])
     path = Path(spec)
     if path.is_dir():
         return _not_empty(_from_folder(path, classes), "holds no JPEG or PNG images")
@@ -145,7 +146,7 @@ def load_set(spec: str, classes: Sequence[str]) -> ImageSet:
         return _from_manifest(shipped("calibration") / spec / "manifest.csv")
     if path.suffix or len(path.parts) > 1:
         raise InputError(f"{spec}: no such folder or CSV file")
-    raise unknown_name("image folder, CSV file or set", spec, shipped_sets())
+    raise unknown_name("image folder, CSV file or set", spec, [*shipped_sets(), *others])
 
 
 def _not_empty(images: ImageSet, problem: str) -> ImageSet:
@@ -212,8 +213,12 @@ def _rows(path: Path) -> list[dict[str, str]]:
     try:
         with path.open(newline="", encoding="utf-8-sig") as file:
             reader = csv.DictReader(file, strict=True)
-            if "path" not in (reader.fieldnames or ()):
-                raise InputError(f"{path}: expected a CSV file with the header path,label; got {reader.fieldnames}")
+            columns = list(reader.fieldnames or ())
+            # Without a column of that very name labels would be lost in silence, and the gate with them.
+            if "path" not in columns or (columns != ["path"] and "label" not in columns):
+                raise InputError(
+                    f"{path}: expected a CSV file with the header path,label, or path alone; got {columns}"
+                )
             rows = list(reader)
     except (OSError, UnicodeDecodeError, csv.Error) as error:
         raise InputError(f"{path}: not a readable CSV file ({error})") from error

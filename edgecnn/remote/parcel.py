@@ -72,6 +72,9 @@ def image_items(spec: str) -> tuple[list[Item], str]:
 
 def _below(folder: Path, there: str) -> list[Item]:
     """Every file but hidden ones, which no set reads; what does not belong there is refused there, by name."""
+    for path in folder.iterdir():
+        if path.is_dir() and not path.name.startswith(".") and not any(path.iterdir()):
+            raise UsageError(f"{path}: is empty, and empty folders do not travel to a board; take it out of the images")
     paths = sorted(path for path in folder.rglob("*") if path.is_file())
     relative = ((path.relative_to(folder), path) for path in paths)
     return [item(f"{there}/{name}", path) for name, path in relative if not any(p.startswith(".") for p in name.parts)]

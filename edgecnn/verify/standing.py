@@ -1,6 +1,7 @@
 """What an artifact stands as after its checks. A weaker check than one before it may find fault, but clears nothing."""
 
 from dataclasses import replace
+from pathlib import Path
 
 import msgspec
 
@@ -108,7 +109,7 @@ def settled(artifact: Artifact, verification: Verification, gate: Gate) -> tuple
     found = verification.accuracy
     check = Check(
         status=status(verification, is_gated(artifact)),
-        images=verification.images["name"],
+        images=Path(verification.images["name"]).name,
         n=verification.parity.n,
         labelled=found is not None,
         synthetic=verification.images.get("synthetic", False),

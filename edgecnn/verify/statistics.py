@@ -79,5 +79,8 @@ def share_interval(share: float, n: int) -> tuple[float, float]:
 def mcnemar_p(lost: int, won: int) -> float:
     """Exact two-sided McNemar test (McNemar 1947): the discordant pairs as tosses of a fair coin."""
     tosses = lost + won
-    tail = sum(math.comb(tosses, k) for k in range(min(lost, won) + 1))
+    ways = tail = 1  # of no heads
+    for heads in range(min(lost, won)):
+        ways = ways * (tosses - heads) // (heads + 1)
+        tail += ways
     return min(1.0, 2 * tail / (1 << tosses))  # Python divides integers of any length exactly

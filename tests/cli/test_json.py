@@ -13,6 +13,7 @@ from typing import Any
 
 import pytest
 
+from edgecnn.errors import StorageError
 from edgecnn.pipeline import Exported
 from edgecnn.targets.registry import TARGETS
 from tests.conftest import Answer, Command
@@ -47,6 +48,41 @@ def test_export_for_two_targets_writes_a_list(command: Command, tmp_path: Path) 
     found = document(command(*EXPORT, *targets, "--out", tmp_path, "--json"))
     assert [row["target"] for row in found] == ["onnx", "openvino"]
     assert [row["artifact"] for row in found] == [str(tmp_path / "onnx"), str(tmp_path / "openvino")]
+
+
+def test_what_was_published_before_a_refusal_is_told(
+    command: Command, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def full(target: object, graph: object) -> dict[str, bytes]:
+        raise StorageError("no space left on the device")
+
+    monkeypatch.setattr("edgecnn.targets.openvino.OpenVinoTarget.build", full)
+    answer = command(*EXPORT, "--target", "onnx", "--target", "openvino", "--out", tmp_path, "--json")
+    assert answer.code == 8
+    assert [row["target"] for row in json.loads(answer.out)] == ["onnx"]
+    assert "no space left" in answer.err
+
+
+def test_a_manifest_says_what_images_are_called_and_not_where_they_lie(
+    command: Command, photos: Path, tmp_path: Path
+) -> None:
+    found = document(
+        command(
+            *EXPORT,
+            "--target",
+            "onnx",
+            "--int8",
+            "--effort",
+            "fast",
+            "--calib",
+            photos,
+            "--out",
+            tmp_path / "out",
+            "--json",
+        )
+    )
+    assert found["evidence"]["images"]["name"] == photos.name
+    assert str(photos.parent) not in (tmp_path / "out" / "manifest.json").read_text()
 
 
 def test_verify_with_labels(command: Command, artifact: Path, labelled: Path) -> None:

@@ -12,7 +12,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from PIL import Image
+from PIL import ExifTags, Image, ImageOps
 
 from edgecnn.data.images import read_picture
 from edgecnn.errors import InputError
@@ -88,6 +88,31 @@ def test_F16_a_broken_image_that_nothing_would_read_is_not_skipped(
     arguments = ("--size", "32", "--target", "onnx", "--int8", "--calib", images, "--out", tmp_path / "out")
     line = refused(3, "export", "mobilenetv3_small", *arguments)
     assert f"{images / '4.jpg'}: not a readable JPEG or PNG image (" in line
+
+
+def test_F16_odd_metadata_is_no_defect_of_a_picture(tmp_path: Path) -> None:
+    """A description that is a fraction: Pillow reads it, and cannot write it. The orientation beside it counts."""
+    entries = struct.pack("<HHIIHHII", 0x0112, 3, 1, 6, 0x010E, 5, 1, 38) + struct.pack("<I", 0)
+    tiff = b"II*\0" + struct.pack("<IH", 8, 2) + entries + struct.pack("<II", 1, 0)
+    exif = b"Exif\0\0" + tiff
+    jpeg = encoded("JPEG")
+    path = tmp_path / "odd.jpg"
+    path.write_bytes(jpeg[:2] + b"\xff\xe1" + struct.pack(">H", len(exif) + 2) + exif + jpeg[2:])
+    (tmp_path / "plain.jpg").write_bytes(jpeg)
+    plain = read_picture(tmp_path / "plain.jpg")
+    assert np.array_equal(read_picture(path), np.rot90(plain, -1))
+
+
+@pytest.mark.parametrize("turn", range(2, 9))
+def test_pictures_come_upright_as_pillow_turns_them(tmp_path: Path, turn: int) -> None:
+    exif = Image.Exif()
+    exif[ExifTags.Base.Orientation] = turn
+    path = tmp_path / "turned.png"
+    with Image.open(io.BytesIO(encoded("PNG"))) as image:
+        image.save(path, exif=exif)
+    with Image.open(path) as image:
+        want = np.asarray(ImageOps.exif_transpose(image))
+    assert np.array_equal(read_picture(path), want)
 
 
 @pytest.mark.parametrize("suffix", ["JPEG", "PNG"])

@@ -106,6 +106,12 @@ def test_F25_an_unknown_calibration_set_is_refused(
     assert not list(tmp_path.iterdir())
 
 
+def test_F25_images_from_the_network_alone_are_known_where_they_are_taken(refused: Refused, tmp_path: Path) -> None:
+    line = refused(2, *EXPORT, "--target", "onnx", "--int8", "--calib", "synthetik", "--out", tmp_path / "out")
+    assert "did you mean synthetic?" in line
+    assert "--calib synthetic is for export; " in refused(2, "analyze", "mobilenetv3_small", "--calib", "synthetic")
+
+
 def test_F49_an_unknown_set_of_images_is_refused(refused: Refused, artifact: Path) -> None:
     line = refused(2, "verify", artifact, "--images", "fashion-mnist-tset")
     assert "did you mean fashion-mnist-test" in line

@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 
 from edgecnn.artifact import MANIFEST, REJECTED, load_artifact, mark, publish, reserve
-from edgecnn.errors import BusyError
+from edgecnn.errors import BusyError, IntegrityError
 from edgecnn.pipeline import Exported
 from tests.conftest import Command
 from tests.faults.conftest import EXPORT, Refused, contents, one_line
@@ -97,6 +97,40 @@ def test_F35_a_killed_writer_leaves_a_whole_artifact(
         files = {role: path.read_bytes() for role, path in loaded.files.items()}
         publish(out, files, {k: v for k, v in loaded.manifest.items() if k not in ("schema", "files", "sha256")})
     assert set(contents(out)) == {MANIFEST, *(path.name for path in load_artifact(out).files.values())}
+
+
+def test_F36_a_writer_removes_nothing_that_is_not_its_own(tmp_path: Path) -> None:
+    (tmp_path / ".dir.tmp").mkdir()
+    for name in (".mine.tmp", ".probe.tmp.1", ".model-0123456789ab.onnx.bak.tmp"):
+        (tmp_path / name).write_bytes(b"mine")
+    before = sorted(path.name for path in tmp_path.iterdir())
+    with reserve(tmp_path, force=True):
+        pass
+    assert sorted(path.name for path in tmp_path.iterdir()) == before
+
+
+def test_F38_a_reader_finds_the_old_artifact_or_the_new_one(
+    artifact: Path, parts: tuple[dict[str, bytes], dict[str, object]]
+) -> None:
+    files, manifest = parts
+    wrong: list[BaseException] = []
+    done = threading.Event()
+
+    def write() -> None:
+        for turn in range(150):
+            with reserve(artifact, force=True):
+                publish(artifact, files | {"golden.npz": bytes([turn])}, manifest)
+        done.set()
+
+    writer = threading.Thread(target=write)
+    writer.start()
+    while not done.is_set():
+        try:
+            load_artifact(artifact)
+        except IntegrityError as error:
+            wrong.append(error)
+    writer.join()
+    assert not wrong
 
 
 # --- F37: Ctrl-C ---

@@ -30,6 +30,14 @@ def test_a_run_survives_its_file(tmp_path: Path) -> None:
     assert read_run(path) == RUN
 
 
+def test_a_name_that_is_no_unicode_loses_no_run(tmp_path: Path) -> None:
+    path = tmp_path / "run.json"
+    row = msgspec.structs.replace(RUN.rows[0], name="c\udcff", manifest={"set": "c\udcff"})
+    path.write_bytes(encode(msgspec.structs.replace(RUN, rows=(row,))))
+    found = read_run(path).rows[0]
+    assert (found.name, found.manifest) == ("c?", {"set": "c?"})
+
+
 def test_an_older_run_is_read(tmp_path: Path) -> None:
     """One from before rows said why a figure is not there."""
     path = tmp_path / "run.json"

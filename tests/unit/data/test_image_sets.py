@@ -121,6 +121,8 @@ def test_a_csv_file_may_have_no_labels(tmp_path: Path, text: str) -> None:
         ("path,label\npictures/0.png,1\npictures/1.png,\n", "1 of 2 images have no label, first .*1.png"),
         ("path,label\npictures/9.png,1\n", "9.png"),
         ("file,label\npictures/0.png,1\n", "expected a CSV file with the header path,label"),
+        ("path,Label\npictures/0.png,1\n", r"header path,label, or path alone; got \['path', 'Label'\]"),
+        ("path, label\npictures/0.png,1\n", r"got \['path', ' label'\]"),
         ("path,label\n", "lists no images"),
         ("", "expected a CSV file with the header path,label"),
     ],
