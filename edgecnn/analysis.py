@@ -79,7 +79,7 @@ def analyze(request: ExportRequest, progress: Progress | None = None) -> Analysi
     images = np.concatenate(list(spread(calibration, count).batches(how, BATCH)))
     with progress.stage("export to ONNX"):
         graph, exact = on_pixel_grid(to_onnx(fold(loaded.model), 3, how.height, how.width), how)
-    placement = place(graph)
+    placement = place(graph).of({Role.INPUT})
     with memory_given_back():
         with progress.stage("calibrate", len(calibration)):
             ranges = observe_ranges(graph, placement.roles, calibration.batches(how, BATCH, progress.advance)) | exact

@@ -5,6 +5,7 @@ import os
 import shutil
 import sys
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import NamedTuple, Protocol
 
@@ -25,7 +26,7 @@ from edgecnn.models.registry import find_model
 from edgecnn.models.weights import load_model
 from edgecnn.pipeline import Exported, export
 from edgecnn.quant.calibrate import observe_ranges
-from edgecnn.quant.placement import needing_zero, place
+from edgecnn.quant.placement import Role, needing_zero, place
 from edgecnn.quant.table import QuantizerTable, make_table
 from edgecnn.request import ExportRequest
 
@@ -133,6 +134,14 @@ def tiny_table(tiny_graph: Callable[..., Graph]) -> Callable[..., QuantizerTable
         return made[model, side, symmetric]
 
     return get
+
+
+@pytest.fixture
+def inputs_alone(tiny_table: Callable[..., QuantizerTable]) -> QuantizerTable:
+    """``tiny_table()`` as a runtime has it that quantizes the inputs of layers, and nothing else."""
+    table, wanted = tiny_table(), frozenset({Role.INPUT})
+    kept = {name: one for name, one in table.activations.items() if one.roles & wanted}
+    return replace(table, activations={name: replace(one, roles=wanted) for name, one in kept.items()})
 
 
 @pytest.fixture(scope="session")

@@ -34,7 +34,8 @@ class Alone:
     """Quantizes one tensor of a graph at a time.
 
     Args:
-        roles: tensors with one of these are quantized, where a layer or a skip reads them.
+        placement: as the runtime has it.
+        roles: tensors with one of these are quantized, where a layer or a skip of the placement reads them.
         images: (n, C, H, W) float32, normalised, that the logits are compared on; the values of as many tensors as
             there are sessions are held in memory, and of the skips across them.
         signed: tensors whose quantizers have signed codes and no zero-point.
@@ -85,8 +86,7 @@ class _Behind:
         self._nodes: list[onnx.NodeProto] = []
         made: set[str] = set()
         for node in graph.nodes:
-            skip = skip_input(graph, node) if node.op_type == "Add" else None
-            codes = {name for name in node.input if name in tensors and (name == skip or node.name in placement.layers)}
+            codes = {name for name in node.input if name in tensors and _reads_codes(graph, node, name, placement)}
             if codes or made.intersection(node.input):
                 self._nodes.append(_reading(node, codes))
                 made.update(node.output)
@@ -117,6 +117,13 @@ class _Behind:
         outputs = [helper.make_tensor_value_info(OUTPUT, TensorProto.FLOAT, None)]
         graph = helper.make_graph(nodes, "alone", inputs, outputs, weights)
         return shared_session(model_of(graph).SerializeToString(), int8_kernels=False)
+
+
+def _reads_codes(graph: Graph, node: onnx.NodeProto, tensor: str, placement: Placement) -> bool:
+    roles = placement.roles[tensor]
+    if node.op_type == "Add":
+        return Role.SKIP in roles and tensor == skip_input(graph, node)
+    return Role.INPUT in roles and node.name in placement.layers
 
 
 def _reading(node: onnx.NodeProto, quantized: Collection[str]) -> onnx.NodeProto:

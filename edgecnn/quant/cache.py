@@ -55,6 +55,7 @@ def cache_key(graph: Graph, images: ImageSet, how: Preprocess, effort: str, prof
         "network": with_metadata(graph, {}).sha256,  # weights and input size, but not what its classes are called
         "preprocessing": msgspec.json.encode(how).decode(),
         "image set": images.sha256,
+        "labels": hashlib.sha256(images.labels.tobytes()).hexdigest() if images.labelled else "none",
         "effort": effort,
         "runtime": profile,
         "largest drop": "whatever it is" if changes < 0 else f"that allows {changes} other answers",

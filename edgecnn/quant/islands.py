@@ -5,12 +5,30 @@ A first depthwise layer cannot average the rounding of its input over channels, 
 quantizing it alone; the errors of different tensors add up.
 """
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 
 from edgecnn.quant.table import QuantizerTable
 
 WORTH = 0.05  # of all tensors' divergence together; what costs less stays INT8
 BUDGET = 0.025  # of the network's multiply-accumulates, in float
+
+
+def costliest(
+    sensitivity: Mapping[str, float], table: QuantizerTable, worth: float
+) -> Iterator[tuple[str, tuple[str, ...]]]:
+    """Tensors that stay float with the layers that read them, and those layers, the costliest tensor first.
+
+    A tensor that something else still reads or writes as codes gains nothing by it.
+
+    Args:
+        worth: share of all tensors' divergence that one has to cost.
+    """
+    least = worth * sum(sensitivity.values())
+    for tensor in sorted(sensitivity, key=lambda name: (-sensitivity[name], name)):
+        readers = tuple(layer.node for layer in table.layers if layer.input == tensor)
+        costs = sensitivity[tensor] >= least > 0
+        if readers and costs and tensor not in table.without(readers).activations:
+            yield tensor, readers
 
 
 def float_islands(sensitivity: Mapping[str, float], table: QuantizerTable, macs: Mapping[str, int]) -> tuple[str, ...]:
@@ -20,13 +38,11 @@ def float_islands(sensitivity: Mapping[str, float], table: QuantizerTable, macs:
         sensitivity: of tensors that layers read.
         macs: multiply-accumulates of every layer.
     """
-    total = sum(sensitivity.values())
     left = BUDGET * sum(macs.values())
     chosen: list[str] = []
-    for tensor in sorted(sensitivity, key=lambda name: (-sensitivity[name], name)):
-        readers = [layer.node for layer in table.layers if layer.input == tensor]
+    for _, readers in costliest(sensitivity, table, WORTH):
         cost = sum(macs[node] for node in readers)
-        if sensitivity[tensor] >= WORTH * total and cost <= left:
+        if cost <= left:
             chosen += readers
             left -= cost
     return tuple(chosen)

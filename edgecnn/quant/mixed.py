@@ -9,6 +9,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
 from edgecnn.graph.graph import Graph
+from edgecnn.quant.islands import costliest
 from edgecnn.quant.rungs import Slowdown, Timer
 from edgecnn.quant.table import QuantizerTable
 
@@ -62,13 +63,7 @@ def mixed_precision(
 
 def worthwhile(sensitivity: Mapping[str, float], table: QuantizerTable) -> dict[str, tuple[str, ...]]:
     """The readers of every tensor that costs enough, the costliest first."""
-    total = sum(sensitivity.values())
-    found = {}
-    for tensor in sorted(sensitivity, key=lambda name: (-sensitivity[name], name)):
-        readers = tuple(layer.node for layer in table.layers if layer.input == tensor)
-        if readers and sensitivity[tensor] >= WORTH * total:
-            found[tensor] = readers
-    return found
+    return dict(costliest(sensitivity, table, WORTH))
 
 
 def _timed(

@@ -4,6 +4,7 @@ What calibration wants of a tensor is a few numbers, and the runtime makes them 
 activations of MobileNetV3-Large out of it takes longer than to compute them.
 """
 
+import math
 from collections.abc import Collection, Iterable, Iterator, Sequence
 from enum import Enum
 
@@ -156,17 +157,28 @@ def _summarised(graph: Graph, tensors: Collection[str], summaries: Sequence[Summ
             helper.make_node("Reshape", [tensor, f"{rows}/shape"], [rows]),
         ]
         for summary in summaries:
-            made += _nodes(summary, rows, _name(tensor, summary), int(np.prod(graph.shapes[tensor])))
+            made += _nodes(summary, rows, _name(tensor, summary), channels, int(np.prod(positions)))
             model.graph.output.append(helper.make_tensor_value_info(made[-1].output[0], TensorProto.FLOAT, None))
         model.graph.node.extend(made)
     return bytes(model.SerializeToString())
 
 
-def _nodes(summary: Summary, rows: str, made: str, values: int) -> list[onnx.NodeProto]:
+def sample_step(channels: int, positions: int) -> int:
+    """How far apart sampled values are: no factor shared with a channel's positions, so that it comes to all of them.
+
+    Every 56th value of rows of 56 would be the left border alone, which padding makes unlike the rest.
+    """
+    step = -(-channels * positions // SAMPLE)
+    while math.gcd(step, positions) > 1:
+        step += 1
+    return step
+
+
+def _nodes(summary: Summary, rows: str, made: str, channels: int, positions: int) -> list[onnx.NodeProto]:
     """The last one makes the summary.
 
     Args:
-        values: of one image.
+        positions: of each channel of one image.
     """
     operator, axes = summary.value
     if summary is Summary.CHANNEL_POWERS:
@@ -174,7 +186,8 @@ def _nodes(summary: Summary, rows: str, made: str, values: int) -> list[onnx.Nod
         return [squares, helper.make_node("ReduceMean", squares.output, [made], axes=axes, keepdims=0)]
     if summary is not Summary.SAMPLE:
         return [helper.make_node(operator, [rows], [made], axes=axes, keepdims=0)]
-    numbers = {"flat": [0, values], "start": [0], "end": [values], "axis": axes, "step": [-(-values // SAMPLE)]}
+    values, step = channels * positions, sample_step(channels, positions)
+    numbers = {"flat": [0, values], "start": [0], "end": [values], "axis": axes, "step": [step]}
     names = [f"{made}/{name}" for name in numbers]
     return [
         *(_constant(name, found) for name, found in zip(names, numbers.values(), strict=True)),

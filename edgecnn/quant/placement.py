@@ -24,6 +24,7 @@ class Role(Enum):
     INPUT = "input"  # of an INT8 convolution or linear layer; every runtime needs it
     SKIP = "skip"  # the side of a residual Add that no convolution feeds directly
     OUTPUT = "output"  # of an INT8 layer, an Add or a pool; only runtimes with INT8-to-INT8 kernels need it
+    ACTIVATION = "activation"  # a layer's output that HardSwish or SiLU computes from, where codes can do that
 
 
 @dataclass(frozen=True)
@@ -39,9 +40,9 @@ class Placement:
     roles: dict[str, frozenset[Role]]
 
     def of(self, roles: Iterable[Role]) -> "Placement":
-        """The same with those tensors alone that have one of these roles."""
+        """The same with these roles alone, and the tensors that have one of them."""
         wanted = frozenset(roles)
-        return replace(self, roles={name: found for name, found in self.roles.items() if found & wanted})
+        return replace(self, roles={name: found & wanted for name, found in self.roles.items() if found & wanted})
 
 
 def place(graph: Graph) -> Placement:
@@ -62,6 +63,8 @@ def place(graph: Graph) -> Placement:
             roles.setdefault(node.output[0], set()).add(Role.OUTPUT)
         elif node.op_type == "GlobalAveragePool":
             roles.setdefault(node.output[0], set()).add(Role.OUTPUT)
+        elif node.op_type in ("HardSwish", "Sigmoid") and Role.OUTPUT in roles.get(node.input[0], ()):
+            roles[node.input[0]].add(Role.ACTIVATION)
     return Placement(
         tuple(node.name for node in layers), gates, {name: frozenset(found) for name, found in roles.items()}
     )

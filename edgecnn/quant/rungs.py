@@ -131,7 +131,7 @@ class Judge:
         elif fewer_int8:
             kept = parity.sqnr_db >= self._best[0].sqnr_db + WORTH_DB
         else:
-            kept = parity.kl < self._best[0].kl
+            kept = _closer(parity, self._best[0], answers.shape[1])
         if kept:
             self._best = (parity, candidate)
         self._note(name, candidate, answers, parity, EVERY, kept, slowdown)
@@ -192,6 +192,11 @@ class Judge:
 
     def _top1(self, answers: Float, some: slice) -> float | None:
         return None if self._labels is None else float((answers.argmax(axis=1) == self._labels[some]).mean())
+
+
+def _closer(found: Parity, best: Parity, classes: int) -> bool:
+    """By KL divergence, of which one class has none."""
+    return found.kl < best.kl if classes > 1 else found.sqnr_db > best.sqnr_db
 
 
 def most_changes(n: int, max_drop_pp: float) -> int:

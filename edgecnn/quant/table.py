@@ -17,7 +17,7 @@ from edgecnn.graph.fixed import fixed_tensors
 from edgecnn.graph.graph import Graph
 from edgecnn.quant.calibrate import Range
 from edgecnn.quant.observe import in_module
-from edgecnn.quant.placement import Placement, Role
+from edgecnn.quant.placement import Placement, Role, activation_output
 from edgecnn.quant.saturation import EIGHT_BITS, Limits, code_limits
 
 Float = NDArray[np.float32]
@@ -75,9 +75,10 @@ class WeightQuantizer:
 
 @dataclass(frozen=True)
 class Layer:
-    """An INT8 layer: the names of its node, its input tensor, its weight and its bias.
+    """An INT8 layer: the names of its node, its input tensor, its weight, its bias and its output tensor.
 
     Args:
+        output: behind its ReLU or ReLU6, if it has one.
         gate: it computes a squeeze-excitation's gate.
         depthwise: each of its output channels reads one input channel of its own.
     """
@@ -86,6 +87,7 @@ class Layer:
     input: str
     weight: str
     bias: str
+    output: str
     gate: bool = False
     depthwise: bool = False
 
@@ -106,14 +108,18 @@ class QuantizerTable:
     def without(self, nodes: Collection[str]) -> "QuantizerTable":
         """The table in which these layers stay float, and all others keep their codes.
 
-        Their weights and biases leave it, and so do the quantizers of tensors that only they read in eight bits.
+        Their weights and biases leave it, and so do the quantizers of tensors that only they read in eight bits, or
+        write, with nothing behind them that computes from codes.
         """
         layers = tuple(layer for layer in self.layers if layer.node not in nodes)
         read = {layer.input for layer in layers}
-        activations = {
-            name: replace(quantizer, roles=quantizer.roles if name in read else quantizer.roles - {Role.INPUT})
-            for name, quantizer in self.activations.items()
-        }
+        written = {layer.output for layer in self.layers if layer.node in nodes}
+        activations = {}
+        for name, quantizer in self.activations.items():
+            roles = quantizer.roles if name in read else quantizer.roles - {Role.INPUT}
+            if name in written and Role.ACTIVATION not in roles:
+                roles -= {Role.OUTPUT}
+            activations[name] = replace(quantizer, roles=roles)
         return QuantizerTable(
             {name: quantizer for name, quantizer in activations.items() if quantizer.roles},
             {layer.weight: self.weights[layer.weight] for layer in layers},
@@ -154,7 +160,8 @@ def make_table(
     for name in placement.layers:
         source, weight, bias = nodes[name].input
         exact = graph.weights[weight].astype(np.float32)
-        layer = Layer(name, source, weight, bias, name in placement.gates, is_depthwise(nodes[name], exact))
+        output = activation_output(graph, nodes[name])
+        layer = Layer(name, source, weight, bias, output, name in placement.gates, is_depthwise(nodes[name], exact))
         layers.append(layer)
         biases[layer.bias] = graph.weights[layer.bias].astype(np.float32)
         weights[layer.weight] = weight_quantizer(

@@ -96,6 +96,20 @@ def test_F23_a_cache_of_other_images_is_refused(refused: Refused, cache: Path, i
     assert f"{cache}: calibrated for another image set, " in line
 
 
+def test_F23_a_cache_of_other_labels_is_refused(tiny_graph: Callable[..., Graph], photos: Path, tmp_path: Path) -> None:
+    """What rungs say of top-1 is of these labels, though the table is not."""
+    keys = []
+    for shift in (0, 1, None):
+        rows = [
+            f"{path},{'' if shift is None else (shift + at) % 10}" for at, path in enumerate(sorted(photos.iterdir()))
+        ]
+        (tmp_path / "list.csv").write_text("path,label\n" + "\n".join(rows))
+        images = load_set(str(tmp_path / "list.csv"), [str(index) for index in range(10)])
+        keys.append(cache_key(tiny_graph(), images, HOW, "fast", "onnx", 1.0))
+    assert keys[0]["image set"] == keys[1]["image set"] == keys[2]["image set"]
+    assert len({key["labels"] for key in keys}) == 3
+
+
 @pytest.mark.parametrize("content", [b"", b"PK\x03\x04", b"notes of mine\n"])
 def test_F23_what_is_no_cache_is_refused_and_stays(
     refused: Refused, photos: Path, tmp_path: Path, content: bytes

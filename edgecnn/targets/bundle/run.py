@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import math
 import os
 import platform
 import sys
@@ -34,6 +35,7 @@ FEWEST = 10
 UNSTEADY = 0.025  # coefficient of variation beyond which trtexec, too, asks for locked clocks
 # Largest difference of a logit, absolute plus a share of the largest: what edgecnn allows these precisions.
 TOLERANCES = {"fp32": (1e-4, 1e-4), "fp16": (1e-2, 2e-2)}
+IDENTICAL_DB = 300.0  # stands for an infinite ratio, which JSON cannot hold
 
 
 def parity(want: Any, got: Any, precision: str, gate: dict[str, float]) -> dict[str, Any]:
@@ -62,11 +64,17 @@ def parity(want: Any, got: Any, precision: str, gate: dict[str, float]) -> dict[
         "n": len(a),
         "max_abs": max_abs,
         "cosine": float((a * b).sum() / (np.linalg.norm(a) * np.linalg.norm(b) + 1e-30)),
-        "sqnr_db": 10 * float(np.log10(signal / noise)) if noise > 0 and signal > 0 else 300.0,
+        "sqnr_db": _decibels(signal, noise),
         "agreement": agreement,
         "kl": kl,
         "reasons": reasons,
     }
+
+
+def _decibels(signal: float, noise: float) -> float:
+    if noise == 0:
+        return IDENTICAL_DB
+    return max(-IDENTICAL_DB, min(IDENTICAL_DB, 10 * math.log10(signal / noise))) if signal > 0 else -IDENTICAL_DB
 
 
 def _log_softmax(logits: Any) -> Any:

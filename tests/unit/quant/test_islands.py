@@ -6,7 +6,7 @@ import pytest
 
 from edgecnn.graph.graph import Graph
 from edgecnn.graph.macs import layer_macs
-from edgecnn.quant.islands import BUDGET, float_islands
+from edgecnn.quant.islands import BUDGET, costliest, float_islands
 from edgecnn.quant.table import QuantizerTable
 
 
@@ -16,8 +16,8 @@ def graph(tiny_graph: Callable[..., Graph]) -> Graph:
 
 
 @pytest.fixture
-def table(tiny_table: Callable[..., QuantizerTable]) -> QuantizerTable:
-    return tiny_table()
+def table(inputs_alone: QuantizerTable) -> QuantizerTable:
+    return inputs_alone
 
 
 def test_the_costliest_layer_is_float_where_the_budget_allows_it(graph: Graph, table: QuantizerTable) -> None:
@@ -42,3 +42,22 @@ def test_islands_together_stay_inside_the_budget(graph: Graph, table: QuantizerT
     chosen = float_islands({layer.input: 1.0 for layer in small}, table, macs)
     assert chosen
     assert sum(macs[node] for node in chosen) <= BUDGET * sum(macs.values())
+
+
+def test_a_tensor_that_has_codes_anyway_gains_nothing(
+    table: QuantizerTable, tiny_table: Callable[..., QuantizerTable]
+) -> None:
+    """Of runtimes whose kernels are INT8 to INT8, what an INT8 layer writes stays codes whoever reads them."""
+    everywhere = tiny_table()
+    written = {layer.output for layer in everywhere.layers if not layer.gate} & {
+        layer.input for layer in everywhere.layers
+    }
+    cost = {layer.input: 1.0 for layer in everywhere.layers}
+    assert written
+    assert written <= dict(costliest(cost, table, 0.0001)).keys()
+    assert not written & dict(costliest(cost, everywhere, 0.0001)).keys()
+
+
+def test_nothing_is_costly_where_nothing_costs(table: QuantizerTable) -> None:
+    """As of one class, whose softmax knows no divergence."""
+    assert not dict(costliest({layer.input: 0.0 for layer in table.layers}, table, 0.05))

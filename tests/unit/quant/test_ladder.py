@@ -96,7 +96,7 @@ def test_rounding_that_was_turned_down_is_asked_again_where_layers_are_float(
     tiny_graph: TinyGraph, photos: Path
 ) -> None:
     asked = {}
-    for model in ("mobilenetv1", "mobilenetv2"):
+    for model in ("mobilenetv2", "efficientnet_lite0"):
         found = climb(tiny_graph(model), load_set(str(photos), []), HOW, "balanced", OPENVINO, Progress(), timer)
         rungs = {rung.name: rung for rung in found.rungs}
         again = rungs.get("float layers, rounded")

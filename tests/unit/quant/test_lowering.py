@@ -158,6 +158,20 @@ def test_a_layer_taken_out_of_the_table_is_the_float_graphs_own(
 
 
 @name_each
+def test_what_a_float_layer_writes_is_codes_only_for_who_computes_from_codes(
+    tiny_graph: TinyGraph, tiny_table: TinyTable, name: str
+) -> None:
+    graph, table = tiny_graph(name), tiny_table(name)
+    writers = [layer for layer in table.layers if layer.output in table.activations and not layer.gate]
+    assert writers
+    for layer in writers:
+        rest = table.without({layer.node}).activations
+        codes = layer.output in rest and Role.OUTPUT in rest[layer.output].roles
+        readers = {node.op_type for node in graph.consumers[layer.output]}
+        assert codes == bool(readers & {"HardSwish", "Sigmoid"})
+
+
+@name_each
 def test_tensorrt_reads_codes_in_convolutions_and_skips_alone(
     tiny_graph: TinyGraph, tiny_table: TinyTable, name: str
 ) -> None:

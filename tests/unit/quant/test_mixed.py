@@ -16,8 +16,8 @@ def graph(tiny_graph: Callable[..., Graph]) -> Graph:
 
 
 @pytest.fixture
-def table(tiny_table: Callable[..., QuantizerTable]) -> QuantizerTable:
-    return tiny_table()
+def table(inputs_alone: QuantizerTable) -> QuantizerTable:
+    return inputs_alone
 
 
 def device(costs: Mapping[str, float], together: float = 1.0) -> Timer:

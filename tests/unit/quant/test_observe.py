@@ -8,7 +8,7 @@ import pytest
 from edgecnn.errors import InputError
 from edgecnn.graph.graph import Graph, with_weights
 from edgecnn.names import INPUT, OUTPUT
-from edgecnn.quant.observe import SAMPLE, Observer, Summary, observe_values
+from edgecnn.quant.observe import SAMPLE, Observer, Summary, observe_values, sample_step
 from edgecnn.quant.table import Float
 
 TinyGraph = Callable[..., Graph]
@@ -47,8 +47,24 @@ def test_a_sample_is_even_and_bounded(tiny_graph: TinyGraph) -> None:
     images = noise(2, side=96)
     assert images[0].size > 2 * SAMPLE
     (found,) = Observer(tiny_graph(side=96), [INPUT], [Summary.SAMPLE]).over([images])
-    step = -(-images[0].size // SAMPLE)
+    step = sample_step(3, 96 * 96)
+    assert step >= images[0].size / SAMPLE
     np.testing.assert_array_equal(found[INPUT][Summary.SAMPLE], images.reshape(2, -1)[:, ::step])
+
+
+@pytest.mark.parametrize(
+    ("channels", "height", "width"),
+    [(144, 56, 56), (1152, 7, 7), (576, 14, 14), (816, 10, 10), (96, 112, 112), (9999, 1, 1)],
+)
+def test_a_sample_sees_rows_columns_and_channels_alike(channels: int, height: int, width: int) -> None:
+    places = np.arange(channels * height * width)[:: sample_step(channels, height * width)]
+    assert SAMPLE / 2 < len(places) <= SAMPLE
+    for seen, there in ((places % width, width), (places // width % height, height)):
+        counts = np.bincount(seen, minlength=there)
+        assert counts.min() > 0.8 * counts.mean()
+        assert counts.max() < 1.2 * counts.mean()
+    if channels < SAMPLE:
+        assert len(set(places // (height * width))) == channels
 
 
 def test_the_first_tensor_that_overflows_is_named_with_its_image(tiny_graph: TinyGraph) -> None:
