@@ -88,5 +88,5 @@ def analyze(request: ExportRequest, progress: Progress | None = None) -> Analysi
         with progress.stage("quantize one layer at a time", len(table.layers)):
             inputs = tensor_sensitivities(Alone(graph, placement, {Role.INPUT}, images), ranges)
             layers = layer_sensitivities(graph, table, inputs, images, progress.advance)
-    remark = planned.target.remark
+    remark = planned.target.remark(planned.precision)
     return Analysis(planned.spec.name, planned.source, named, len(images), reduced, remark, tuple(layers))

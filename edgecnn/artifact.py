@@ -20,12 +20,12 @@ from typing import Any
 import msgspec
 
 from edgecnn.errors import BusyError, InputError, IntegrityError, StorageError
+from edgecnn.files import MANIFEST, is_manifest, write_whole
 from edgecnn.recipe import Preprocess
 from edgecnn.targets.base import Interface
 
-MANIFEST = "manifest.json"
 SCHEMA = 1
-ADDRESSED = re.compile(r"(?P<stem>[a-z]+)-(?P<sha12>[0-9a-f]{12})(?P<suffix>\.[a-z]+)")
+ADDRESSED = re.compile(r"(?P<stem>model|reference|lowered|golden|bundle)-(?P<sha12>[0-9a-f]{12})(?P<suffix>\.[a-z]+)")
 ORPHAN = re.compile(rf"\.(?:{re.escape(MANIFEST)}|{ADDRESSED.pattern})\.\d+\.tmp")
 
 # What the last check of an artifact came to.
@@ -188,6 +188,20 @@ def _checked(folder: Path, entry: dict[str, Any]) -> Path:
     return path
 
 
+def check_free(folder: Path, force: bool) -> None:
+    """Refuses a folder that an artifact cannot be written to, as far as a look at it tells.
+
+    Raises:
+        StorageError: occupied, or not a folder.
+    """
+    if folder.is_symlink():
+        raise StorageError(f"{folder}: is a symbolic link; name the folder itself")
+    with contextlib.suppress(FileNotFoundError, NotADirectoryError):  # or no longer there: others remove what they made
+        if not stat.S_ISDIR(folder.stat().st_mode):
+            raise StorageError(f"{folder}: is a file; name a folder with --out")
+        _check_occupied(folder, force)
+
+
 @contextlib.contextmanager
 def reserve(folder: Path, force: bool) -> Iterator[None]:
     """Holds a folder to write an artifact to, before any work is done.
@@ -201,12 +215,7 @@ def reserve(folder: Path, force: bool) -> Iterator[None]:
         StorageError: occupied, read-only, or not a folder.
         BusyError: another process is writing there.
     """
-    if folder.is_symlink():
-        raise StorageError(f"{folder}: is a symbolic link; name the folder itself")
-    with contextlib.suppress(FileNotFoundError, NotADirectoryError):  # or no longer there: others remove what they made
-        if not stat.S_ISDIR(folder.stat().st_mode):
-            raise StorageError(f"{folder}: is a file; name a folder with --out")
-        _check_occupied(folder, force)
+    check_free(folder, force)
     made = _make(folder)
     with _lock(folder):
         try:
@@ -264,23 +273,27 @@ def _busy(folder: Path) -> str:
 
 
 def _check_occupied(folder: Path, force: bool) -> None:
-    entries = sorted(path.name for path in folder.iterdir() if not path.name.startswith("."))
-    strangers = [name for name in entries if name != MANIFEST and not ADDRESSED.fullmatch(name)]
-    if MANIFEST in entries and not _is_ours(folder / MANIFEST):
-        strangers.append(MANIFEST)
+    listed = _listed(folder)
+    entries = sorted(path for path in folder.iterdir() if not path.name.startswith("."))
+    strangers = [path.name for path in entries if path.name not in listed and not _is_orphan(path)]
     if strangers:
         raise StorageError(f"{folder}: holds files that are no artifact ({strangers[0]}); name another with --out")
-    if MANIFEST in entries and not force:
+    if listed and not force:
         raise StorageError(f"{folder}: an artifact is there already; --force replaces it, --out names another folder")
 
 
-def _is_ours(path: Path) -> bool:
-    """Whether edgecnn wrote a manifest, in any version; many tools call a file so."""
-    try:
-        manifest = json.loads(path.read_text("utf-8"))
-    except (OSError, ValueError, RecursionError):
-        return False
-    return isinstance(manifest, dict) and {"edgecnn", "schema"} <= manifest.keys()
+def _listed(folder: Path) -> set[str]:
+    """Names of the files of the artifact that is there, if one is."""
+    if not is_manifest(folder / MANIFEST):
+        return set()
+    manifest = json.loads((folder / MANIFEST).read_text("utf-8"))
+    return {MANIFEST} | {str(entry["name"]) for entry in manifest.get("files", ())}
+
+
+def _is_orphan(path: Path) -> bool:
+    """Whether a writer that was killed before its manifest left this: then its name is its content's hash."""
+    found = ADDRESSED.fullmatch(path.name)
+    return found is not None and hashlib.sha256(path.read_bytes()).hexdigest().startswith(found["sha12"])
 
 
 def _make(folder: Path) -> list[Path]:
@@ -288,6 +301,8 @@ def _make(folder: Path) -> list[Path]:
     made = []
     try:
         for path in (*reversed(folder.parents), folder):
+            if path.is_symlink() and not path.exists():
+                raise StorageError(f"{path}: is a symbolic link to nothing; name another folder with --out")
             if not path.exists():
                 with contextlib.suppress(FileExistsError):  # another process was faster
                     path.mkdir()
@@ -310,7 +325,7 @@ def publish(folder: Path, contents: dict[str, bytes], manifest: dict[str, Any]) 
     Raises:
         StorageError: the disk is full or read-only; an artifact that was there is untouched.
     """
-    files, entries = {}, []
+    files, entries, older = {}, [], _listed(folder)
     new: list[Path] = []
     try:
         for role, content in sorted(contents.items()):
@@ -329,7 +344,7 @@ def publish(folder: Path, contents: dict[str, bytes], manifest: dict[str, Any]) 
                 path.unlink(missing_ok=True)
         raise
     for path in folder.iterdir():
-        if ADDRESSED.fullmatch(path.name) and path not in files.values():
+        if path not in (folder / MANIFEST, *files.values()) and (path.name in older or _is_orphan(path)):
             path.unlink()
     return Artifact(folder, complete, files)
 
@@ -367,28 +382,3 @@ def _write_manifest(folder: Path, manifest: dict[str, Any]) -> dict[str, Any]:
     # A file name need not be Unicode; its odd bytes become JSON's own escapes.
     write_whole(folder / MANIFEST, (text + "\n").encode(errors="backslashreplace"))
     return complete
-
-
-def write_whole(path: Path, content: bytes) -> None:
-    """Replaces a file with ``content``, or leaves everything as it was.
-
-    Raises:
-        StorageError: the disk is full or read-only.
-    """
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
-    try:
-        try:
-            with temporary.open("wb") as file:
-                file.write(content)
-                file.flush()
-                os.fsync(file.fileno())
-            temporary.replace(path)
-        finally:
-            temporary.unlink(missing_ok=True)
-        descriptor = os.open(path.parent, os.O_RDONLY)
-        try:
-            os.fsync(descriptor)
-        finally:
-            os.close(descriptor)
-    except OSError as error:
-        raise StorageError(f"{path}: cannot be written ({error.strerror}); nothing was changed") from error

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 import msgspec
 import numpy as np
 
-from edgecnn.artifact import MANIFEST, REJECTED, Artifact, load_artifact, mark, publish, reserve, write_whole
+from edgecnn.artifact import REJECTED, Artifact, load_artifact, mark, publish, reserve
 from edgecnn.bench.tables import CHOOSING_S, TELLING_S, table_timer
 from edgecnn.data.ahead import decoded_ahead
 from edgecnn.data.images import read_picture
@@ -22,6 +22,7 @@ from edgecnn.data.preprocess import preprocess
 from edgecnn.data.sets import ImageSet, load_set
 from edgecnn.data.split import FLOAT_CHECK, keep_apart, spread
 from edgecnn.errors import ParityError, StorageError, UsageError
+from edgecnn.files import MANIFEST, write_whole
 from edgecnn.manifest import describe
 from edgecnn.names import BEST, SYNTHETIC
 from edgecnn.progress import Progress
@@ -178,7 +179,7 @@ def export(request: ExportRequest, progress: Progress | None = None, network: "N
             artifact = publish(planned.out, contents, manifest)
     rungs = () if climbed is None else climbed.rungs
     elapsed_s = time.monotonic() - started
-    remark = "" if climbed is None else planned.target.remark
+    remark = planned.target.remark(planned.precision)
     exported = Exported(artifact, verification, rungs, elapsed_s, progress.elapsed_s, remark, advice)
     if artifact.manifest["status"] == REJECTED:
         reasons = "; ".join(verification.judgement.reasons)

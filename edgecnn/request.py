@@ -6,7 +6,8 @@ from pathlib import Path
 
 from msgspec.structs import replace
 
-from edgecnn.errors import StorageError, UnavailableError, UsageError, unknown_name
+from edgecnn.errors import UnavailableError, UsageError, unknown_name
+from edgecnn.files import check_place
 from edgecnn.models.registry import ModelSpec, find_model
 from edgecnn.models.sources import sources
 from edgecnn.names import BALANCED, BEST, EFFORTS
@@ -147,10 +148,8 @@ def plan(request: ExportRequest) -> Plan:
 def _check_cache(path: Path, precision: str) -> None:
     if precision != "int8":
         raise UsageError(f"--calib-cache is for --int8 alone, {precision} needs no calibration; drop one of them")
-    if path.exists() and not path.is_file():
-        raise StorageError(f"{path}: is no file; name one with --calib-cache")
-    if not path.parent.is_dir():
-        raise StorageError(f"{path}: there is no folder {path.parent} to write it to; make it first")
+    if not path.is_file():  # one that is there is read alone
+        check_place(path, "--calib-cache")
 
 
 def with_max_drop(gate: Gate, max_drop_pp: float | None) -> Gate:

@@ -24,10 +24,10 @@ from safetensors.torch import save
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from edgecnn.artifact import write_whole
 from edgecnn.data import fashion_mnist
 from edgecnn.data.preprocess import crop
 from edgecnn.errors import InputError, UsageError
+from edgecnn.files import write_whole
 from edgecnn.models.registry import MODELS, find_model
 from edgecnn.progress import Progress
 from edgecnn.recipe import Preprocess, TrainRecipe, load_recipe
@@ -236,7 +236,8 @@ def train_builtin(
         if epochs < 1:
             raise UsageError(f"--epochs is {epochs}, expected 1 or more")
         recipe = replace(recipe, sizes=tuple(recipe.sizes[i * len(recipe.sizes) // epochs] for i in range(epochs)))
-    out.mkdir(parents=True, exist_ok=True)
+    if not 0 <= seed < 2**63:
+        raise UsageError(f"--seed is {seed}, expected 0 to {2**63 - 1}")
     with progress.stage("load Fashion-MNIST"):
         images, labels = _pictures("train", data.preprocess)
         if limit is not None:
@@ -244,6 +245,7 @@ def train_builtin(
                 raise UsageError(f"--limit is {limit}, expected {recipe.batch_size} to {len(images) - HELD_OUT}")
             images = np.concatenate([images[:limit], images[-HELD_OUT:]])
             labels = np.concatenate([labels[:limit], labels[-HELD_OUT:]])
+    out.mkdir(parents=True, exist_ok=True)
     with torch.random.fork_rng():
         torch.manual_seed(seed)
         model = spec.build(len(fashion_mnist.CLASSES))

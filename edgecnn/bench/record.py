@@ -248,6 +248,8 @@ def read_run(path: Path) -> Run:
     Raises:
         InputError: there is none, it cannot be read, is no run, or is of another schema.
     """
+    if path.exists() and not path.is_file():  # a pipe or a device may never end
+        raise InputError(f"{path}: is no file; expected a run that `edgecnn bench --out` wrote")
     try:
         run = msgspec.json.decode(path.read_bytes(), type=Run)
     except FileNotFoundError as error:

@@ -72,6 +72,7 @@ def export(
         raise UsageError("--calib-cache keeps the calibration of one target; give one --target")
     chosen = _precision(fp32, fp16, int8, precision)
     dimensions = parse_size(size)
+    from edgecnn.artifact import check_free
     from edgecnn.console.evidence import print_exported
     from edgecnn.console.screen import watching
     from edgecnn.pipeline import GateError
@@ -109,6 +110,8 @@ def export(
     plans = [plan(request) for request in requests]  # what is wrong with the last is said before the first is built
     network = None
     if len(plans) > 1:
+        for planned in plans:
+            check_free(planned.out, planned.force)
         from edgecnn.network import Network  # brings torch and ONNX, which plans have seen to be there
 
         network = Network(plans[0])

@@ -1,7 +1,10 @@
 """The process around the app: every refusal is one line and its exit code, and an interrupt is an end like others."""
 
+import errno
+import io
 import os
 import sys
+from pathlib import Path
 from typing import Any
 
 import typer
@@ -11,11 +14,14 @@ from edgecnn.errors import INTERRUPTED, EdgecnnError, StorageError, printable
 from edgecnn.garbage import search_seldom, spare_the_living
 from edgecnn.interrupts import interrupted, raise_interrupts
 
+FULL = (errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EFBIG)
+
 
 def main() -> None:
     """The ``edgecnn`` command: runs the app, and turns every refusal into one line and its exit code."""
     raise_interrupts()
     search_seldom()
+    _open_streams()
     code = run(sys.argv[1:])
     spare_the_living()
     if code == INTERRUPTED:
@@ -24,6 +30,14 @@ def main() -> None:
         sys.stdout.flush()
         os._exit(code)
     sys.exit(code)
+
+
+def _open_streams() -> None:
+    """A stream that was closed is read by nobody, and what stdout's encoding lacks is a question mark there."""
+    nobody = Path(os.devnull).open("w")  # noqa: SIM115 - as long as the process
+    sys.stdout, sys.stderr = sys.stdout or nobody, sys.stderr or nobody
+    if isinstance(sys.stdout, io.TextIOWrapper):
+        sys.stdout.reconfigure(errors="replace")
 
 
 # typer keeps a click of its own; its public names lead to the base class of every complaint about arguments.
@@ -48,7 +62,8 @@ def run(arguments: list[str]) -> int:
         return 1  # what typer exits with where it is the first to notice
     except OSError as error:  # any file or temporary folder that no room expected to fail
         where = f"{error.filename}: " if error.filename else ""
-        return _refuse(f"{where}{error.strerror or error}; is the disk full or read-only?", StorageError.exit_code)
+        hint = "; is the disk full or read-only?" if error.errno in FULL else ""
+        return _refuse(f"{where}{error.strerror or error}{hint}", StorageError.exit_code)
     except Exception:
         if not interrupted():
             raise

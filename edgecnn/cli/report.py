@@ -7,6 +7,7 @@ import typer
 
 from edgecnn.cli.app import Json, app, print_json
 from edgecnn.errors import ParityError, StorageError, UsageError
+from edgecnn.files import check_place
 
 PAGE = Path("report.html")
 
@@ -39,9 +40,9 @@ def report(
     if path is None:
         typer.echo(text, nl=False)
         return
-    from edgecnn.artifact import write_whole
     from edgecnn.console.screen import out as screen
     from edgecnn.console.screen import shown
+    from edgecnn.files import write_whole
 
     # A file name need not be Unicode; a page must be.
     write_whole(path, text.encode(errors="replace"))
@@ -83,9 +84,6 @@ def compare(
 def _check_place(path: Path, runs: list[Path], force: bool) -> None:
     if any(path.exists() and run.exists() and path.samefile(run) for run in runs):
         raise UsageError(f"--out {path} is one of the runs; name another file")
-    if path.is_dir():
-        raise StorageError(f"{path}: is a folder; name a file with --out")
+    check_place(path, "--out")
     if path.exists() and not force:
         raise StorageError(f"{path}: is there already; --force replaces it, --out names another file")
-    if not path.parent.is_dir():
-        raise StorageError(f"{path}: there is no folder {path.parent} to write it to; make it first")

@@ -66,13 +66,13 @@ def bench(
     check_weights(weights, board)
     import msgspec
 
-    from edgecnn.artifact import write_whole
     from edgecnn.bench.bench import BenchRequest
     from edgecnn.bench.bench import bench as run
     from edgecnn.bench.device import device_run
     from edgecnn.bench.record import encode
     from edgecnn.console.screen import warn, watching
     from edgecnn.console.timing import print_run, warnings
+    from edgecnn.files import write_whole
 
     request = BenchRequest(tuple(artifacts), tuple(against or ()), threads, batch, duration, mode, layers, weights)
     with watching() as progress:
@@ -84,14 +84,16 @@ def bench(
             from edgecnn.remote.timing import bench_there
 
             found = bench_there(board, request, keep, progress)
-    if out is not None:
-        write_whole(out, encode(found))
-    for text in warnings(found):
-        warn(text)
-    if as_json:
-        print_json(msgspec.to_builtins(found))
-    else:
-        print_run(found)
+    try:
+        for text in warnings(found):
+            warn(text)
+        if as_json:
+            print_json(msgspec.to_builtins(found))
+        else:
+            print_run(found)
+    finally:  # what was measured is told where it cannot be written, and written where nobody reads on
+        if out is not None:
+            write_whole(out, encode(found))
 
 
 @app.command()
@@ -126,12 +128,12 @@ def benchmark(
     dimensions = parse_size(size)
     import msgspec
 
-    from edgecnn.artifact import write_whole
     from edgecnn.bench.record import encode
     from edgecnn.benchmark import BenchmarkRequest
     from edgecnn.benchmark import benchmark as run
     from edgecnn.console.benchmark import print_benchmark
     from edgecnn.console.screen import watching
+    from edgecnn.files import write_whole
 
     named = None if targets is None else tuple(name.strip() for name in targets.split(","))
     request = BenchmarkRequest(
@@ -139,12 +141,14 @@ def benchmark(
     )
     with watching() as progress:
         found = run(request, progress)
-    if out is not None:
-        write_whole(out, encode(found))
-    if as_json:
-        print_json(msgspec.to_builtins(found))
-    else:
-        print_benchmark(found)
+    try:
+        if as_json:
+            print_json(msgspec.to_builtins(found))
+        else:
+            print_benchmark(found)
+    finally:
+        if out is not None:
+            write_whole(out, encode(found))
 
 
 def _alone(request: "BenchRequest", board: "Host | None") -> Path:
@@ -170,8 +174,9 @@ def _check_out(path: Path | None) -> None:
     """
     if path is None:
         return
-    if not path.parent.is_dir():
-        raise StorageError(f"{path}: there is no folder {path.parent} to write it to; make it first")
+    from edgecnn.files import check_place
+
+    check_place(path, "--out")
     if not path.exists():
         return
     from edgecnn.bench.record import read_run

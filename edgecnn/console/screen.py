@@ -14,8 +14,9 @@ from rich.table import Table
 from edgecnn.errors import printable
 from edgecnn.progress import Progress
 
-# Piped output is read by programs and people with wide windows: it is never folded.
-out = Console(highlight=False, soft_wrap=True, width=None if sys.stdout.isatty() else 200)
+# Tables have the width that they need, whatever the window's: a line that a terminal wraps is whole, a column cut to a
+# dot says nothing.
+out = Console(highlight=False, soft_wrap=True, width=1000)
 err = Console(stderr=True, highlight=False, soft_wrap=True)
 
 

@@ -1,5 +1,6 @@
 """Safe decoding of JPEG and PNG files: every reader of foreign pictures goes through here."""
 
+import struct
 import threading
 import warnings
 from collections.abc import Iterator
@@ -43,13 +44,15 @@ def read_picture(path: Path) -> Picture:
         with pillow_unheard(), Image.open(path, formats=FORMATS) as image:
             if image.width * image.height > MAX_PIXELS:
                 raise InputError(_too_large(path, f"{image.width}×{image.height} pixels"))
+            if getattr(image, "is_animated", False) and image.format == "PNG":
+                raise InputError(f"{path}: is animated; give its frames as images of their own")
             image.load()
             return np.array(_rgb(_upright(image)))
     except Image.DecompressionBombError as error:
         raise InputError(_too_large(path, str(error))) from error
     except FileNotFoundError as error:
         raise InputError(f"{path}: no such image") from error
-    except (OSError, SyntaxError, ValueError, EOFError) as error:
+    except (OSError, SyntaxError, ValueError, EOFError, struct.error) as error:
         raise InputError(f"{path}: not a readable JPEG or PNG image ({_reason(path, error)})") from error
 
 

@@ -16,7 +16,7 @@ import numpy as np
 from edgecnn.data import fashion_mnist
 from edgecnn.data.images import SUFFIXES, read_picture
 from edgecnn.data.preprocess import Float, Picture, crop, normalise
-from edgecnn.errors import InputError, IntegrityError, unknown_name
+from edgecnn.errors import InputError, IntegrityError, UsageError, unknown_name
 from edgecnn.recipe import Preprocess, shipped
 
 FASHION_MNIST_TEST = "fashion-mnist-test"
@@ -136,6 +136,8 @@ def load_set(spec: str, classes: Sequence[str], others: Sequence[str] = ()) -> I
     if not spec:
         raise unknown_name("image folder, CSV file or set", spec, [*shipped_sets(), *others])
     path = Path(spec)
+    if spec in shipped_sets() and path.exists():
+        raise UsageError(f"{spec} is a set that ships with edgecnn, and it is here: give ./{spec} or rename it")
     if path.is_dir():
         return _not_empty(_from_folder(path, classes), "holds no JPEG or PNG images")
     if path.is_file():
@@ -191,12 +193,18 @@ def _from_folder(folder: Path, classes: Sequence[str]) -> ImageSet:
 
 def _folder_labels(names: list[str], classes: Sequence[str]) -> tuple[list[int | None], str]:
     """Class names or indices; else the sorted order, as ImageNet's folders have it, where the counts match."""
-    found = [_find_label(name, classes) for name in names]
+    # No folder can be called T-shirt/top.
+    found = [_find_label(name, [label.replace("/", "-") for label in classes]) for name in names]
     if all(label is not None for label in found):
         return list(found), ""
+    stranger = names[found.index(None)]
+    if any(label is not None for label in found):
+        raise InputError(
+            f"sub-folder {stranger!r} is none of the model's {len(classes)} classes, and others are; name all of them"
+            " by classes (with - for /) or by indices"
+        )
     if len(names) == len(classes):
         return list(range(len(names))), "classes are the sub-folders in sorted order"
-    stranger = names[found.index(None)]
     return [None] * len(names), f"no labels: sub-folder {stranger!r} is none of the model's {len(classes)} classes"
 
 
@@ -215,17 +223,18 @@ def _rows(path: Path) -> list[dict[str, str]]:
             reader = csv.DictReader(file, strict=True)
             columns = list(reader.fieldnames or ())
             # Without a column of that very name labels would be lost in silence, and the gate with them.
-            if "path" not in columns or (columns != ["path"] and "label" not in columns):
+            known = columns == ["path"] or {"path", "label"} <= set(columns)
+            if not known or len(set(columns)) < len(columns):
                 raise InputError(
                     f"{path}: expected a CSV file with the header path,label, or path alone; got {columns}"
                 )
-            rows = list(reader)
+            rows = [(reader.line_num, row) for row in reader]
     except (OSError, UnicodeDecodeError, csv.Error) as error:
         raise InputError(f"{path}: not a readable CSV file ({error})") from error
-    for number, row in enumerate(rows, start=2):
-        if not row["path"] or None in row:
-            raise InputError(f"{path}: row {number} has {'more' if None in row else 'fewer'} values than its header")
-    return rows
+    for number, row in rows:
+        if not row["path"] or None in row or None in row.values():
+            raise InputError(f"{path}: line {number} has {'more' if None in row else 'fewer'} values than its header")
+    return [row for _, row in rows]
 
 
 def _from_csv(path: Path, classes: Sequence[str]) -> ImageSet:

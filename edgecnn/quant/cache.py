@@ -7,6 +7,7 @@ overwritten: a table from another network, preprocessing or image set would quan
 import hashlib
 import io
 import json
+import zipfile
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -97,6 +98,8 @@ def unpack(content: bytes, key: Key, path: Path) -> Climbed:
         InputError: made from something else; names what differs.
     """
     try:
+        if not zipfile.is_zipfile(io.BytesIO(content)):
+            raise IntegrityError("it is no archive")
         with np.load(io.BytesIO(content), allow_pickle=False) as file:
             arrays: Arrays = {name: file[name] for name in file.files}
         document = json.loads(arrays.pop(HEADER).tobytes())
@@ -107,7 +110,7 @@ def unpack(content: bytes, key: Key, path: Path) -> Climbed:
         climbed = _climbed(header, arrays)
     except Exception as error:  # what a damaged file makes zip's and numpy's parsers raise is up to the file
         raise IntegrityError(
-            f"{path}: no calibration cache, or a damaged one ({error}); remove it, and it is made again"
+            f"{path}: no calibration cache, or a damaged one ({error}); name another with --calib-cache"
         ) from error
     for name, want in key.items():
         got = header.key.get(name)

@@ -5,8 +5,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from edgecnn.artifact import MANIFEST, Artifact
+from edgecnn.artifact import Artifact
 from edgecnn.errors import InputError, UsageError
+from edgecnn.files import MANIFEST
 from edgecnn.recipe import shipped
 
 PACKAGE = Path(__file__).parents[1]

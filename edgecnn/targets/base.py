@@ -276,9 +276,8 @@ class Target(abc.ABC):
         """Runtime settings that decide the numbers."""
         return {}
 
-    @property
-    def remark(self) -> str:
-        """What this machine made the target choose, for people; nothing for most."""
+    def remark(self, precision: str) -> str:
+        """What this machine made the target choose for an export, for people; nothing for most."""
         return ""
 
     @property

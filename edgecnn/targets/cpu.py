@@ -48,9 +48,8 @@ class CpuTarget(Target):
     reduce_range: bool = False
     asked: bool = False
 
-    @property
-    def remark(self) -> str:
-        if not self.reduce_range or self.asked:
+    def remark(self, precision: str) -> str:
+        if not self.reduce_range or self.asked or precision != "int8":
             return ""
         return "INT8 weights are bounded in pairs: this CPU has no VNNI, and its kernels would saturate"
 

@@ -66,8 +66,7 @@ class TensorRtTarget(Target):
         """Casts where they were seen to work; TensorRT itself gets what NVIDIA's own quantizer writes for it."""
         return self._typed and (self._chosen.name == PROPER if self.scales is None else self.scales)
 
-    @property
-    def remark(self) -> str:
+    def remark(self, precision: str) -> str:
         return f"flavour {self._chosen.name}: {self._chosen.why}"
 
     @property

@@ -165,6 +165,8 @@ def read_result(artifact: Artifact, path: Path) -> OnDevice:
         InputError: it cannot be read.
         EdgecnnError: as ``judge_result``.
     """
+    if path.exists() and not path.is_file():  # a pipe or a device may never end
+        raise InputError(f"{path}: is no file; expected a result.json of a bundle's run.py")
     try:
         content = path.read_bytes()
     except OSError as error:

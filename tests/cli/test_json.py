@@ -236,6 +236,32 @@ def test_people_read_tables(command: Command, artifact: Path, photos: Path) -> N
     assert "\x1b" not in answer.out
 
 
+def test_a_narrow_terminal_cuts_off_no_number() -> None:
+    here, there = pty.openpty()
+    line = [sys.executable, "-m", "edgecnn", "list"]
+    environment = {**os.environ, "COLUMNS": "40", "TERM": "xterm"}
+    with subprocess.Popen(line, stdout=there, env=environment) as listing:
+        os.close(there)
+        seen = b""
+        with contextlib.suppress(OSError):
+            while part := os.read(here, 1 << 16):
+                seen += part
+        assert listing.wait() == 0
+    os.close(here)
+    assert "4,231,976" in seen.decode()
+    assert "…" not in seen.decode()
+
+
+@pytest.mark.parametrize(("closed", "encoding"), [(">&-", "utf-8"), ("2>&-", "utf-8"), ("", "ascii")])
+def test_streams_that_are_closed_or_know_no_unicode_are_no_failure(closed: str, encoding: str) -> None:
+    for flags in ("", "--json"):
+        line = f"{sys.executable} -m edgecnn list {flags} {closed}"
+        done = subprocess.run(
+            ["bash", "-c", line], capture_output=True, env={**os.environ, "PYTHONIOENCODING": encoding}
+        )
+        assert (done.returncode, done.stderr) == (0, b"")
+
+
 @pytest.mark.parametrize("arguments", [["--json"], []])
 def test_a_terminal_gets_bars_and_a_pipe_none(
     tiny_export: Callable[..., Exported], photos: Path, arguments: list[str]

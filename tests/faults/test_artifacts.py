@@ -12,9 +12,10 @@ import onnx
 import pytest
 from onnx import numpy_helper
 
-from edgecnn.artifact import MANIFEST, load_artifact, publish
+from edgecnn.artifact import load_artifact, publish
 from edgecnn.data.sets import ImageSet
 from edgecnn.errors import EdgecnnError, IntegrityError, ParityError
+from edgecnn.files import MANIFEST
 from edgecnn.graph.graph import Graph, with_batch
 from edgecnn.pipeline import Exported
 from edgecnn.recipe import Gate

@@ -1,5 +1,7 @@
 """What `bench` refuses: in one line, before anything is timed, and with nothing half-written."""
 
+import json
+import os
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -7,8 +9,9 @@ from pathlib import Path
 import pytest
 
 from edgecnn.bench.bench import BenchRequest, bench
-from edgecnn.errors import BuildError
+from edgecnn.errors import BuildError, StorageError
 from edgecnn.pipeline import Exported
+from tests.conftest import Command
 from tests.faults.conftest import Refused
 
 
@@ -85,7 +88,30 @@ def test_a_place_that_cannot_be_written_to_is_refused_before_the_work(
 ) -> None:
     line = refused(8, "bench", artifact, "--duration", "3000", "--out", tmp_path / "nowhere" / "run.json")
     assert "there is no folder" in line
-    assert "is no run" in refused(8, "bench", artifact, "--duration", "3000", "--out", tmp_path)
+    assert "is no file" in refused(8, "bench", artifact, "--duration", "3000", "--out", tmp_path)
+    assert "is no file" in refused(8, "bench", artifact, "--duration", "3000", "--out", "/dev/full")
+    line = refused(8, "bench", artifact, "--duration", "3000", "--out", artifact / "run.json")
+    assert f"{artifact} is an artifact, which holds its own files alone" in line
+
+
+def test_what_may_never_end_is_no_run(refused: Refused, artifact: Path, tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "pipe")
+    for path in (tmp_path / "pipe", "/dev/zero"):
+        assert "is no file; " in refused(3, "compare", path, path)
+        assert "is no file; " in refused(3, "report", path)
+        assert "is no file; " in refused(3, "verify", artifact, "--result", path)
+
+
+def test_a_run_that_cannot_be_written_is_told_all_the_same(
+    command: Command, artifact: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def full(path: Path, content: bytes) -> None:
+        raise StorageError(f"{path}: cannot be written (No space left on device); nothing was changed")
+
+    monkeypatch.setattr("edgecnn.files.write_whole", full)
+    answer = command("bench", artifact, "--duration", "0.1", "--out", tmp_path / "run.json", "--json")
+    assert answer.code == 8
+    assert json.loads(answer.out)["rows"][0]["times"]["n"] > 0
 
 
 def test_a_profiler_that_fails_costs_its_layers_only(artifact: Path, monkeypatch: pytest.MonkeyPatch) -> None:

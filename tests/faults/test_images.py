@@ -1,5 +1,6 @@
 """Pictures and image sets that cannot be used: one line that names the file, and nothing is ever skipped."""
 
+import contextlib
 import io
 import json
 import os
@@ -101,6 +102,9 @@ def test_F16_odd_metadata_is_no_defect_of_a_picture(tmp_path: Path) -> None:
     (tmp_path / "plain.jpg").write_bytes(jpeg)
     plain = read_picture(tmp_path / "plain.jpg")
     assert np.array_equal(read_picture(path), np.rot90(plain, -1))
+    path.write_bytes(path.read_bytes().replace(tiff, tiff[:-20].ljust(len(tiff), b"\xff")))
+    with contextlib.suppress(InputError):  # damaged, it is refused by name or read
+        read_picture(path)
 
 
 @pytest.mark.parametrize("turn", range(2, 9))
@@ -113,6 +117,13 @@ def test_pictures_come_upright_as_pillow_turns_them(tmp_path: Path, turn: int) -
     with Image.open(path) as image:
         want = np.asarray(ImageOps.exif_transpose(image))
     assert np.array_equal(read_picture(path), want)
+
+
+def test_F16_frames_of_an_animation_are_not_dropped(tmp_path: Path) -> None:
+    first, second = (Image.new("RGB", (8, 8), colour) for colour in ("red", "blue"))
+    first.save(tmp_path / "a.png", save_all=True, append_images=[second])
+    with pytest.raises(InputError, match=r"a\.png: is animated; give its frames as images of their own"):
+        read_picture(tmp_path / "a.png")
 
 
 @pytest.mark.parametrize("suffix", ["JPEG", "PNG"])
@@ -230,8 +241,8 @@ def test_a_missing_image_is_refused(refused: Refused, artifact: Path, images: Pa
         (f"path,label\n0.jpg,{'9' * 5000}\n", "is neither a class name nor an index below 10"),
         ("path,label\n0.jpg,1\n1.jpg,\n", "1 of 2 images have no label, first"),
         ("path,label\nnone.jpg,1\n", "none.jpg: cannot be read (No such file or directory)"),
-        ("path,label\n0.jpg,1,2\n", "row 2 has more values than its header"),
-        ("label,path\n1\n", "row 2 has fewer values than its header"),
+        ("path,label\n0.jpg,1,2\n", "line 2 has more values than its header"),
+        ("label,path\n1\n", "line 2 has fewer values than its header"),
         ("path,label\n.,1\n", ": is no file; give JPEG or PNG images"),
         ("path,label\n/dev/zero,1\n", "/dev/zero: is no file; give JPEG or PNG images"),
         ("path,label\na\0b.jpg,1\n", "no such image"),

@@ -12,8 +12,9 @@ from pathlib import Path
 
 import pytest
 
-from edgecnn.artifact import MANIFEST, REJECTED, load_artifact, mark, publish, reserve
+from edgecnn.artifact import REJECTED, load_artifact, mark, publish, reserve
 from edgecnn.errors import StorageError
+from edgecnn.files import MANIFEST
 from tests.conftest import Command
 from tests.faults.conftest import EXPORT, Refused, contents, one_line, powerless
 

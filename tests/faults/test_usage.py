@@ -112,6 +112,19 @@ def test_F25_images_from_the_network_alone_are_known_where_they_are_taken(refuse
     assert "--calib synthetic is for export; " in refused(2, "analyze", "mobilenetv3_small", "--calib", "synthetic")
 
 
+@pytest.mark.parametrize("seed", ["-1", "99999999999999999999999"])
+def test_F49_a_seed_that_is_none_leaves_no_folder(refused: Refused, tmp_path: Path, seed: str) -> None:
+    line = refused(2, "train", "mobilenetv3_small", "--seed", seed, "--out", tmp_path / "out")
+    assert f"--seed is {seed}, expected 0 to 9223372036854775807" in line
+    assert not (tmp_path / "out").exists()
+
+
+def test_F49_an_endless_number_is_no_size(refused: Refused, tmp_path: Path) -> None:
+    line = refused(2, *EXPORT[:4], "--target", "onnx", "--size", "9" * 5000, "--out", tmp_path / "out")
+    assert len(line) < 200
+    assert "expected N or HxW in pixels" in line
+
+
 def test_F49_an_unknown_set_of_images_is_refused(refused: Refused, artifact: Path) -> None:
     line = refused(2, "verify", artifact, "--images", "fashion-mnist-tset")
     assert "did you mean fashion-mnist-test" in line

@@ -1,7 +1,9 @@
 """Writers that are stopped, and writers that meet: an artifact is old or new, never half."""
 
+import hashlib
 import os
 import random
+import shutil
 import signal
 import subprocess
 import sys
@@ -12,8 +14,9 @@ from pathlib import Path
 
 import pytest
 
-from edgecnn.artifact import MANIFEST, REJECTED, load_artifact, mark, publish, reserve
+from edgecnn.artifact import REJECTED, load_artifact, mark, publish, reserve
 from edgecnn.errors import BusyError, IntegrityError
+from edgecnn.files import MANIFEST
 from edgecnn.pipeline import Exported
 from tests.conftest import Command
 from tests.faults.conftest import EXPORT, Refused, contents, one_line
@@ -91,7 +94,8 @@ def test_F35_a_killed_writer_leaves_a_whole_artifact(
     assert seen
     assert command("verify", out).code == 0
     (out / ".model-0123456789ab.onnx.1.tmp").write_bytes(b"half")
-    (out / "model-0123456789ab.onnx").write_bytes(b"whole, but no manifest came to list it")
+    whole = b"whole, but no manifest came to list it"
+    (out / f"model-{hashlib.sha256(whole).hexdigest()[:12]}.onnx").write_bytes(whole)
     loaded = load_artifact(sources[0])
     with reserve(out, force=True):
         files = {role: path.read_bytes() for role, path in loaded.files.items()}
@@ -107,6 +111,29 @@ def test_F36_a_writer_removes_nothing_that_is_not_its_own(tmp_path: Path) -> Non
     with reserve(tmp_path, force=True):
         pass
     assert sorted(path.name for path in tmp_path.iterdir()) == before
+
+
+@pytest.mark.parametrize("name", ["photo-0123456789ab.png", "model-0123456789ab.onnx", "invoice-deadbeef0123.txt"])
+def test_F36_files_that_are_called_like_ours_are_not_ours(refused: Refused, tmp_path: Path, name: str) -> None:
+    (tmp_path / name).write_bytes(b"mine")
+    for force in ((), ("--force",)):
+        line = refused(8, *ONNX, "--out", tmp_path, *force)
+        assert f"holds files that are no artifact ({name})" in line
+    assert contents(tmp_path) == {name: b"mine"}
+
+
+def test_F36_a_link_to_nothing_is_named(refused: Refused, tmp_path: Path) -> None:
+    (tmp_path / "link").symlink_to(tmp_path / "nowhere")
+    assert "link: is a symbolic link to nothing" in refused(8, *ONNX, "--out", tmp_path / "link" / "out")
+
+
+def test_F36_all_places_are_looked_at_before_anything_is_built(
+    refused: Refused, tmp_path: Path, artifact: Path
+) -> None:
+    shutil.copytree(artifact, tmp_path / "both" / "openvino")
+    line = refused(8, *EXPORT, "--target", "onnx", "--target", "openvino", "--out", tmp_path / "both", "--json")
+    assert "an artifact is there already" in line
+    assert not (tmp_path / "both" / "onnx").exists()
 
 
 def test_F38_a_reader_finds_the_old_artifact_or_the_new_one(

@@ -8,7 +8,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from edgecnn.artifact import MANIFEST, load_artifact, publish
+from edgecnn.artifact import load_artifact, publish
+from edgecnn.files import MANIFEST
 from edgecnn.progress import Progress
 from edgecnn.remote.boards import verify_there
 from edgecnn.remote.ssh import Host

@@ -13,7 +13,8 @@ LONGEST = 400
 
 # A room may import the ones before it, also inside functions and for type checkers.
 ORDER = (
-    "errors", "names", "garbage", "interrupts", "progress", "threads", "recipe", "data", "parity", "models", "graph",
+    "errors", "files", "names", "garbage", "interrupts", "progress", "threads", "recipe", "data", "parity", "models",
+    "graph",
     "quant", "targets", "artifact", "verify", "bench", "inspection", "request", "network", "manifest", "train",
     "overview", "pipeline", "analysis", "export_process", "benchmark", "report", "remote",
     "__init__", "console",

@@ -62,12 +62,37 @@ def test_as_many_strange_sub_folders_as_classes_count_in_sorted_order_and_say_so
 
 
 def test_other_strange_sub_folders_give_no_labels_and_say_so(tmp_path: Path) -> None:
-    for name in ("cat", "unicorn"):
+    for name in ("dragon", "unicorn"):
         draw(tmp_path / name / "1.png", 0)
     images = load_set(str(tmp_path), ANIMALS)
     assert labels(images) == [None, None]
-    assert images.note == "no labels: sub-folder 'unicorn' is none of the model's 3 classes"
+    assert images.note == "no labels: sub-folder 'dragon' is none of the model's 3 classes"
     assert images.take(lambda i: i == 0).note == images.note
+
+
+@pytest.mark.parametrize("others", [("cat",), ("cat", "dog")])
+def test_a_strange_sub_folder_among_classes_is_refused(tmp_path: Path, others: tuple[str, ...]) -> None:
+    """In sorted order all of them would have wrong labels, and without any the gate would be another."""
+    for name in (*others, "unicorn"):
+        draw(tmp_path / name / "1.png", 0)
+    with pytest.raises(InputError, match="sub-folder 'unicorn' is none of the model's 3 classes, and others are"):
+        load_set(str(tmp_path), ANIMALS)
+
+
+def test_a_class_whose_name_no_folder_can_have(tmp_path: Path) -> None:
+    for name in ("Coat", "T-shirt-top"):
+        draw(tmp_path / name / "1.png", 0)
+    assert labels(load_set(str(tmp_path), ["T-shirt/top", "Coat"])) == [1, 0]
+
+
+def test_a_folder_called_like_a_shipped_set_is_not_taken_for_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    draw(tmp_path / "photographs" / "1.png", 0)
+    with pytest.raises(UsageError, match=r"give \./photographs or rename it"):
+        load_set("photographs", [])
+    assert len(load_set("./photographs", [])) == 1
 
 
 def test_pictures_beside_sub_folders_are_refused(tmp_path: Path) -> None:
@@ -123,6 +148,9 @@ def test_a_csv_file_may_have_no_labels(tmp_path: Path, text: str) -> None:
         ("file,label\npictures/0.png,1\n", "expected a CSV file with the header path,label"),
         ("path,Label\npictures/0.png,1\n", r"header path,label, or path alone; got \['path', 'Label'\]"),
         ("path, label\npictures/0.png,1\n", r"got \['path', ' label'\]"),
+        ("path,label,label\npictures/0.png,1,2\n", "expected a CSV file with the header path,label"),
+        ("path,label\npictures/0.png\n", "line 2 has fewer values than its header"),
+        ("path,label\n\n\npictures/0.png\n", "line 4 has fewer values than its header"),
         ("path,label\n", "lists no images"),
         ("", "expected a CSV file with the header path,label"),
     ],

@@ -56,8 +56,8 @@ def test_the_cpu_decides_unless_its_user_does(machine: str, name: str) -> None:
     assert reduced.profile.reduced_range
     assert not whole.profile.reduced_range
     assert own.profile.reduced_range is ("vnni" not in machine)
-    assert ("this CPU has no VNNI" in own.remark) is ("vnni" not in machine)
-    assert reduced.remark == whole.remark == ""
+    assert ("this CPU has no VNNI" in own.remark("int8")) is ("vnni" not in machine)
+    assert reduced.remark("int8") == whole.remark("int8") == own.remark("fp32") == ""
     assert own.profile.roles == find_target(name).profile.roles
 
 

@@ -1,0 +1,63 @@
+"""Files that commands are told to write: whole or not at all, and nowhere that they would spoil something."""
+
+import json
+import os
+from pathlib import Path
+
+from edgecnn.errors import StorageError
+
+MANIFEST = "manifest.json"
+
+
+def write_whole(path: Path, content: bytes) -> None:
+    """Replaces a file with ``content``, or leaves everything as it was.
+
+    Raises:
+        StorageError: the disk is full or read-only.
+    """
+    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    try:
+        try:
+            with temporary.open("wb") as file:
+                file.write(content)
+                file.flush()
+                os.fsync(file.fileno())
+            temporary.replace(path)
+        finally:
+            temporary.unlink(missing_ok=True)
+        descriptor = os.open(path.parent, os.O_RDONLY)
+        try:
+            os.fsync(descriptor)
+        finally:
+            os.close(descriptor)
+    except OSError as error:
+        raise StorageError(f"{path}: cannot be written ({error.strerror}); nothing was changed") from error
+
+
+def check_place(path: Path, option: str) -> None:
+    """Refuses a place for a file before any work is done for it.
+
+    Args:
+        option: that names another place.
+
+    Raises:
+        StorageError: a folder or a device is there, or its folder is not there, cannot be written to or is an artifact.
+    """
+    folder = path.parent
+    if path.exists() and not path.is_file():
+        raise StorageError(f"{path}: is no file; name one with {option}")
+    if not folder.is_dir():
+        raise StorageError(f"{path}: there is no folder {folder} to write it to; make it first")
+    if not os.access(folder, os.W_OK | os.X_OK):
+        raise StorageError(f"{path}: {folder} cannot be written to; name another place with {option}")
+    if is_manifest(folder / MANIFEST):
+        raise StorageError(f"{path}: {folder} is an artifact, which holds its own files alone; name another place")
+
+
+def is_manifest(path: Path) -> bool:
+    """Whether edgecnn wrote a manifest, in any version; many tools call a file so."""
+    try:
+        manifest = json.loads(path.read_text("utf-8"))
+    except (OSError, ValueError, RecursionError):
+        return False
+    return isinstance(manifest, dict) and {"edgecnn", "schema"} <= manifest.keys()
