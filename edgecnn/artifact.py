@@ -109,6 +109,10 @@ class Artifact:
         """What the build said for or against its precision, if anything; older exports never did."""
         return msgspec.convert(self.manifest.get("advice"), dict[str, Any] | None)
 
+    def sha256_of(self, role: str) -> str:
+        """Of one of its files."""
+        return next(str(entry["sha256"]) for entry in self.manifest["files"] if entry["role"] == role)
+
     def model_files(self) -> dict[str, Path]:
         """The target's own files by suffix."""
         return {Path(role).suffix: path for role, path in self.files.items() if role.startswith("model.")}

@@ -3,7 +3,8 @@
 A busy second slows many rounds in a row; drawn one by one, these would pass for as many independent witnesses
 (circular blocks: Politis and Romano 1992, in Exploring the Limits of Bootstrap). And what differs from run to run
 (clocks, neighbours in the caches) is alike for all rounds of one, so that more rounds do not average it away. It is
-about as large as what differs between eighths of a run, so so many are drawn.
+about as large as what differs between eighths of a run, so so many are drawn. Of a short run half are: few blocks vary
+too little among themselves, and all of the rounds make an interval that is too narrow.
 """
 
 import functools
@@ -14,7 +15,7 @@ from numpy.lib.stride_tricks import sliding_window_view
 from numpy.typing import NDArray
 
 RESAMPLES = 2000
-FEWEST_DRAWN = 200  # rounds of a resample, where there are as many
+FEWEST_DRAWN = 200  # rounds of a resample, where there are twice as many
 MOST_BLOCKS = 16  # a run of seconds has no more independent parts than this: load comes and goes by the second
 AT_ONCE = 1 << 22  # values in memory
 
@@ -50,7 +51,7 @@ def median_interval(rounds_ms: tuple[float, ...], seed: int = 0) -> tuple[float,
 
 def _sizes(rounds: int) -> tuple[int, int]:
     """How long a block is, which is as long as disturbances last, and how many rounds a resample has."""
-    return max(round(rounds**0.5), rounds // MOST_BLOCKS), min(rounds, max(FEWEST_DRAWN, rounds // 8))
+    return max(round(rounds**0.5), rounds // MOST_BLOCKS), max(rounds // 8, min(FEWEST_DRAWN, -(-rounds // 2)))
 
 
 def _starts(rounds: int, random: np.random.Generator) -> NDArray[np.int64]:

@@ -17,7 +17,19 @@ from edgecnn.report.quality import Quality, quality
 from edgecnn.report.reading import flat, manifest_of
 
 # Facts that make two machines two, by the last word of their name; clocks, load and temperature only make them noisy.
-IDENTITY = ("model", "name", "architecture", "isa", "cores", "cpus", "board", "power_mode", "nvpmodel")
+IDENTITY = (
+    "model",
+    "name",
+    "architecture",
+    "isa",
+    "cores",
+    "cpus",
+    "board",
+    "power_mode",
+    "nvpmodel",
+    "usable_cores",
+    "cpu_limit",
+)
 
 
 class Measured(msgspec.Struct, frozen=True):
@@ -224,10 +236,12 @@ def _drop(before: Quality, after: Quality) -> float:
 def _interval(was: Row, now: Row, before: Quality, after: Quality) -> tuple[float, float]:
     """Percentage points. Each value carries its own error, as if the two were independent.
 
-    They answered the same images and are not, so this is rather too wide than too narrow. The same bits lose nothing.
+    They answered the same images and are not, so this is rather too wide than too narrow. The same bits lose nothing;
+    an engine, which its device builds anew, is not the same bits.
     """
     drop = _drop(before, after)
-    if _same(was, now) or before.ci95 is None or after.ci95 is None:
+    alone = was.alone or now.alone
+    if (_same(was, now) and not alone) or before.ci95 is None or after.ci95 is None:
         return drop, drop
     up = 100 * np.hypot(before.ci95[1] - before.value, after.value - after.ci95[0])
     down = 100 * np.hypot(before.value - before.ci95[0], after.ci95[1] - after.value)

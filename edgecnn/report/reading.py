@@ -172,6 +172,8 @@ def flat(facts: dict[str, Any], prefix: str = "") -> dict[str, str]:
     for name, value in facts.items():
         if isinstance(value, dict):
             found |= flat(value, f"{prefix}{name}.")
+        elif isinstance(value, list) and any(isinstance(item, dict) for item in value):
+            found |= flat({str(place): item for place, item in enumerate(value)}, f"{prefix}{name}.")
         elif value not in (None, "", []):
             words = value if isinstance(value, list) else [value]
             found[f"{prefix}{name}"] = ", ".join({"True": "yes", "False": "no"}.get(str(w), str(w)) for w in words)

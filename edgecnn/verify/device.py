@@ -204,7 +204,7 @@ def judge_result(artifact: Artifact, content: bytes, name: str) -> OnDevice:
     engine = result.engine
     gate = Gate(**artifact.manifest["gate"])
     judgement = judge(engine.precision, result.parity, result.largest_logit, None, gate, artifact.interface.classes)
-    images: dict[str, Any] = {"name": f"golden pairs on {engine.gpu}"}
+    images: dict[str, Any] = {"name": f"golden pairs on {engine.gpu}", "sha256": artifact.sha256_of("golden.npz")}
     if artifact.synthetic:
         images["synthetic"], judgement = True, on_synthetic(judgement)
     row = StageRow("device", result.parity, result.parity)

@@ -37,6 +37,20 @@ def test_the_interval_covers_the_median_of_a_busy_machine() -> None:
     assert sum(low <= median <= high for low, high in found) >= 54
 
 
+@pytest.mark.parametrize("rounds", [20, 60, 200])
+@pytest.mark.parametrize("memory", [0.0, 0.5])
+def test_rows_that_are_alike_seldom_differ_in_few_rounds(rounds: int, memory: float) -> None:
+    """With all of the rounds drawn, 20 that remember half of the one before did so in a sixth of the trials."""
+    random, outside = np.random.default_rng(rounds), 0
+    for trial in range(100):
+        noise = random.normal(0, 0.05, (2, rounds))
+        for index in range(1, rounds):
+            noise[:, index] = memory * noise[:, index - 1] + np.sqrt(1 - memory**2) * noise[:, index]
+        low, high = interval(np.divide(*medians(list(np.exp(noise)), trial)))
+        outside += not low <= 1 <= high
+    assert outside <= 12
+
+
 def test_memory_is_bounded_and_changes_nothing_of_one_draw(monkeypatch: pytest.MonkeyPatch) -> None:
     rounds = np.random.default_rng(2).exponential(1, 100)
     whole = medians([rounds], seed=3)[0]

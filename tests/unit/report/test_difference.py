@@ -96,6 +96,16 @@ def test_a_row_that_was_timed_alone_is_neither_held_against_an_anchor_nor_one() 
     assert "timed alone: plain times, the machine's own changes with them" in notes
 
 
+def test_an_engine_of_the_same_bundle_is_not_the_same_bits() -> None:
+    old, new = (made_up_run(rows={INT8: row(INT8, 1.0, absences=absences)}) for absences in (ALONE, ALONE))
+    drop = changes(difference(old, new))[INT8].drop_pp
+    assert drop is not None
+    assert drop.ci95[0] < drop.value == 0 < drop.ci95[1]
+    same = changes(difference(OLD, made_up_run(seed=1)))[INT8].drop_pp
+    assert same is not None
+    assert same.ci95 == (0, 0)
+
+
 def test_rows_that_come_and_go_are_named() -> None:
     new = made_up_run(rows={INT8: None, "small-openvino-fp32": row("small-openvino-fp32", 3.0)})
     found = changes(difference(OLD, new))
@@ -114,6 +124,8 @@ def test_a_row_that_fails_now_has_lost_its_figures() -> None:
     ("new", "says"),
     [
         (made_up_run(machine_is={**MACHINE, "cpu": {**MACHINE["cpu"], "model": "Other"}}), "cpu.model is Made-up CPU"),
+        (made_up_run(machine_is={**MACHINE, "gpus": [{"name": "T4"}]}), "gpus.0.name is unknown and T4"),
+        (made_up_run(machine_is={**MACHINE, "cpu_limit": 1.0}), "cpu_limit is unknown and 1.0"),
         (made_up_run(settings=msgspec.structs.replace(SETTINGS, threads=1)), "threads is 2 and 1"),
         (made_up_run(settings=msgspec.structs.replace(SETTINGS, batch=8)), "batch is 1 and 8"),
         (made_up_run(settings=msgspec.structs.replace(SETTINGS, mode="throughput")), "mode is latency and throughput"),

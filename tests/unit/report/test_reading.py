@@ -63,6 +63,13 @@ def test_no_run_at_all_is_refused(tmp_path: Path) -> None:
         open_run(path)
 
 
+def test_facts_of_several_are_counted() -> None:
+    assert flat({"gpus": [{"name": "T4"}, {"name": "H200", "clock": None}]}) == {
+        "gpus.0.name": "T4",
+        "gpus.1.name": "H200",
+    }
+
+
 def test_facts_are_flat() -> None:
     facts = {"cpu": {"model": "X", "isa": ["a", "b"], "empty": []}, "on": True, "off": False, "none": None, "zero": 0}
     assert flat(facts) == {"cpu.model": "X", "cpu.isa": "a, b", "on": "yes", "off": "no", "zero": "0"}
