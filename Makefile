@@ -65,9 +65,9 @@ $(DATASET):
 $(PHOTOGRAPHS):
 	$(APT_INSTALL) gcompris-qt-data
 
-# The browser that tests look at a report with; the driver brings nothing that would start it.
+# The browser that tests look at a report with; the driver brings nothing that would start it. Ubuntu has both as snaps.
 $(BROWSER):
-	$(APT_INSTALL) chromium chromium-driver
+	$(APT_INSTALL) chromium chromium-driver || $(APT_INSTALL) chromium-browser chromium-chromedriver
 
 # A real server for the tests of --host, which run their own on loopback.
 $(SSHD):

@@ -128,6 +128,7 @@ def export(request: ExportRequest, progress: Progress | None = None, network: "N
     planned = plan(request)
     with reserve(planned.out, planned.force), ExitStack() as stack:
         # Imported here, because they bring torch and ONNX, which listing and verifying do without.
+        from edgecnn.graph.fixed import dead_channels, in_words
         from edgecnn.graph.graph import with_batch
         from edgecnn.graph.macs import activation_sizes, facts, layer_macs
         from edgecnn.network import Network
@@ -166,6 +167,8 @@ def export(request: ExportRequest, progress: Progress | None = None, network: "N
                 verification = verification.not_executed(session.absence)
             if request.max_drop_pp is not None and not judging.labelled:
                 verification = verification.with_note("no labels: --max-drop was not judged, agreement and KL were")
+            if climbed is not None:
+                verification = verification.with_note(in_words(dead_channels(graph)))
         with progress.stage("publish"):
             contents = {f"model{suffix}": content for suffix, content in built.items()}
             contents["reference.onnx"] = with_batch(graph, None).content

@@ -137,8 +137,8 @@ def make_table(
 ) -> QuantizerTable:
     """Scales and codes from observed ranges.
 
-    A tensor that is zero for every image, because its layer's weights are, is no mistake of the images: any scale is
-    exact for it. One that was zero on these images alone says that they do not excite the network.
+    A tensor that is the same for every image, because its layer's weights are zero, is no mistake of the images: any
+    scale is exact for it. One that was the same on these images alone says that they do not excite the network.
 
     Args:
         signed: tensors with signed codes and no zero-point.
@@ -149,8 +149,8 @@ def make_table(
     """
     fixed = fixed_tensors(graph)
     for name in placement.roles:  # in the graph's order
-        if ranges[name] == NOTHING and name not in fixed:
-            raise _never_varies(name, NOTHING)
+        if ranges[name].low == ranges[name].high and name not in fixed:
+            raise _never_varies(name, ranges[name])
     activations = {
         name: activation_quantizer(name, ranges[name], roles, name in signed)
         for name, roles in sorted(placement.roles.items())

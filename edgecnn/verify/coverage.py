@@ -15,6 +15,7 @@ REFORMATS = {
 }  # fmt: skip
 QUANTIZER = ("/QuantizeLinear", "/DequantizeLinear")
 NOT_SEEN = "not seen"  # no kernel says that it stands for the layer
+PORTABLE = "the portable graph reaches INT8 kernels here for some layers alone; --target onnxruntime is made for them"
 NAMED = 3  # layers that a message names before it counts the rest
 
 
@@ -48,6 +49,7 @@ class Coverage:
         reformats: kernels by kind that change a layout or a number format, and compute nothing.
         unfused: activations with a kernel of their own, by node, with the values of one image that each makes.
         problem: why the artifact is secretly float, or empty.
+        remark: what a user should know of layers that are in float without being a problem, or empty.
     """
 
     macs: int
@@ -59,6 +61,7 @@ class Coverage:
     reformats: dict[str, int]
     unfused: dict[str, int]
     problem: str
+    remark: str = ""
 
     def as_json(self) -> dict[str, Any]:
         """The keys that scripts rely on. Shares carry six digits."""
@@ -113,6 +116,7 @@ def cover(
         reformats=dict(Counter(kernel.kind for kernel in kernels if _is_reformat(kernel))),
         unfused=_unfused(kernels, macs, activations),
         problem="" if enough else _problem(precisions, plan, covered),
+        remark=PORTABLE if enough and covered < len(plan) else "",
     )
 
 

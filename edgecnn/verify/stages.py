@@ -88,7 +88,7 @@ class Verification:
     def with_coverage(self, coverage: Coverage) -> "Verification":
         """The same, and what is executed; an artifact that is secretly float fails whatever it answers."""
         if not coverage.problem:
-            return replace(self, coverage=coverage)
+            return replace(self.with_note(coverage.remark), coverage=coverage)
         judgement = Judgement(Verdict.FAIL, (coverage.problem, *self.judgement.reasons), rejected=True)
         return replace(self, coverage=coverage, judgement=judgement)
 

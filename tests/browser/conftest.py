@@ -14,7 +14,9 @@ from selenium.webdriver.remote.webelement import WebElement
 from edgecnn.report.page import render
 from tests.made_up import made_up_run
 
-BROWSER, DRIVER = "/usr/bin/chromium", "/usr/bin/chromedriver"
+# Debian's, else Ubuntu's.
+BROWSER = next((path for path in ("/usr/bin/chromium", "/usr/bin/chromium-browser") if Path(path).exists()), "")
+DRIVER = "/usr/bin/chromedriver"
 FLAGS = (
     "--headless",
     "--no-sandbox",  # tests run as root

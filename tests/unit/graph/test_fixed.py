@@ -5,8 +5,8 @@ from collections.abc import Callable
 import numpy as np
 from onnx import numpy_helper
 
-from edgecnn.graph.fixed import fixed_tensors
-from edgecnn.graph.graph import Graph
+from edgecnn.graph.fixed import dead_channels, fixed_tensors, in_words
+from edgecnn.graph.graph import Graph, with_weights
 from edgecnn.quant.observe import observe_values
 
 PROJECTION = "features.5.block.3.0"  # ends a block with a residual Add
@@ -41,3 +41,16 @@ def test_no_image_changes_them(tiny_graph: Callable[..., Graph]) -> None:
     (values,) = observe_values(dead, names, [noise])
     for name, value in values.items():
         assert (name in fixed) == bool((value == value[:1]).all()), name
+
+
+def test_dead_channels_are_counted_and_named(tiny_graph: Callable[..., Graph]) -> None:
+    assert dead_channels(tiny_graph()) == {}
+    assert in_words({}) == ""
+    graph = tiny_graph()
+    weight = graph.weights["features.0.0.weight"].copy()
+    weight[[1, 4]] = 0
+    assert dead_channels(with_weights(graph, {"features.0.0.weight": weight})) == {"features.0.0": (2, 16)}
+    found = dead_channels(without_weights(graph, PROJECTION))
+    assert found == {PROJECTION: (len(graph.weights[f"{PROJECTION}.bias"]),) * 2}
+    told = in_words({"a": (1, 8), "b": (2, 8), "c": (3, 8), "d": (4, 8)})
+    assert told.endswith("stay as they are: 4 of 8 in d, 3 of 8 in c, 2 of 8 in b and more in 1 other layers")
