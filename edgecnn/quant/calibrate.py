@@ -3,15 +3,10 @@
 from collections.abc import Iterable
 from typing import NamedTuple
 
-import numpy as np
-from numpy.typing import NDArray
-
 from edgecnn.data.preprocess import Float
 from edgecnn.errors import InputError
 from edgecnn.graph.graph import Graph
 from edgecnn.quant.observe import Observer, Summary
-
-Means = NDArray[np.float64]
 
 BATCH = 8  # images at a time
 
@@ -50,12 +45,3 @@ def observe_ranges(graph: Graph, tensors: Iterable[str], batches: Iterable[Float
 def seen_range(summaries: dict[Summary, Float]) -> Range:
     """Of a batch."""
     return Range(float(summaries[Summary.LOW].min()), float(summaries[Summary.HIGH].max()))
-
-
-def observe_means(graph: Graph, tensors: Iterable[str], batches: Iterable[Float]) -> dict[str, Means]:
-    """Each image's channel means, ``(images, channels) float64``, of each named tensor, over positions."""
-    means: dict[str, list[Float]] = {}
-    for found in Observer(graph, tensors, [Summary.CHANNEL_MEANS]).over(batches):
-        for name, summaries in found.items():
-            means.setdefault(name, []).append(summaries[Summary.CHANNEL_MEANS])
-    return {name: np.concatenate(parts).astype(np.float64) for name, parts in means.items()}

@@ -17,6 +17,7 @@ from edgecnn.errors import InputError
 from edgecnn.graph.graph import Graph, with_batch
 from edgecnn.graph.session import AT_ONCE, as_many, in_chunks, shared_session
 from edgecnn.names import INPUT, OUTPUT
+from edgecnn.quant.patches import apart
 from edgecnn.recipe import LARGEST_INPUT
 from edgecnn.threads import in_order
 
@@ -31,18 +32,22 @@ class Summary(Enum):
     MEAN = "ReduceMean", (1, 2)
     CHANNEL_LOWS = "ReduceMin", (2,)
     CHANNEL_HIGHS = "ReduceMax", (2,)
-    CHANNEL_MEANS = "ReduceMean", (2,)
     CHANNEL_POWERS = "ReduceMean of squares", (2,)
     SAMPLE = "Slice", (1,)  # evenly, at most so many
+    GRID = "Slice of positions", (2, 3)  # of every channel, evenly in both directions
 
 
 class Observer:
-    """Makes summaries of a graph's named tensors, batch by batch."""
+    """Makes summaries of a graph's named tensors, batch by batch.
 
-    def __init__(self, graph: Graph, tensors: Iterable[str], summaries: Sequence[Summary]) -> None:
+    Args:
+        positions: of a grid, at most.
+    """
+
+    def __init__(self, graph: Graph, tensors: Iterable[str], summaries: Sequence[Summary], positions: int = 1) -> None:
         self._graph, self._tensors, self._summaries = graph, list(tensors), summaries
         wanted = list(dict.fromkeys([*summaries, Summary.MEAN]))  # not a number if any value is not
-        self._session = shared_session(_summarised(graph, self._tensors, wanted))
+        self._session = shared_session(_summarised(graph, self._tensors, wanted, positions))
         self._made = [_name(tensor, summary) for tensor in self._tensors for summary in wanted]
 
     def over(self, batches: Iterable[Float]) -> Iterator[dict[str, dict[Summary, Float]]]:
@@ -147,7 +152,7 @@ def _check_finite(name: str, value: Float, count: int) -> None:
         )
 
 
-def _summarised(graph: Graph, tensors: Collection[str], summaries: Sequence[Summary]) -> bytes:
+def _summarised(graph: Graph, tensors: Collection[str], summaries: Sequence[Summary], grid: int) -> bytes:
     model = with_batch(graph, None).copy()
     for tensor in tensors:
         channels, *positions = graph.shapes[tensor]
@@ -157,10 +162,27 @@ def _summarised(graph: Graph, tensors: Collection[str], summaries: Sequence[Summ
             helper.make_node("Reshape", [tensor, f"{rows}/shape"], [rows]),
         ]
         for summary in summaries:
-            made += _nodes(summary, rows, _name(tensor, summary), channels, int(np.prod(positions)))
+            name = _name(tensor, summary)
+            if summary is Summary.GRID:
+                made += _grid(tensor, name, positions, grid)
+            else:
+                made += _nodes(summary, rows, name, channels, int(np.prod(positions)))
             model.graph.output.append(helper.make_tensor_value_info(made[-1].output[0], TensorProto.FLOAT, None))
         model.graph.node.extend(made)
     return bytes(model.SerializeToString())
+
+
+def _grid(tensor: str, made: str, positions: Sequence[int], grid: int) -> list[onnx.NodeProto]:
+    if not positions:
+        return [helper.make_node("Identity", [tensor], [made])]
+    height, width = positions
+    step = apart(height, width, grid)
+    numbers = {"start": [0, 0], "end": [height, width], "axis": Summary.GRID.value[1], "step": [step, step]}
+    names = [f"{made}/{name}" for name in numbers]
+    return [
+        *(_constant(name, found) for name, found in zip(names, numbers.values(), strict=True)),
+        helper.make_node("Slice", [tensor, *names], [made]),
+    ]
 
 
 def sample_step(channels: int, positions: int) -> int:

@@ -1,7 +1,7 @@
 """Refinement in the graph's order, everything before a layer quantized: first its rounding, then its bias."""
 
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from dataclasses import replace
 from functools import partial
 from typing import Any
@@ -16,12 +16,10 @@ from edgecnn.data.split import spread
 from edgecnn.graph.graph import Graph
 from edgecnn.graph.session import in_chunks, shared_session
 from edgecnn.names import INPUT
-from edgecnn.quant.bias import corrected_bias
-from edgecnn.quant.calibrate import Means, observe_means
+from edgecnn.quant.bias import Outputs, corrected_bias, output_errors
 from edgecnn.quant.lower.profiles import OPENVINO
 from edgecnn.quant.lower.qdq import Profile, lower
-from edgecnn.quant.placement import place
-from edgecnn.quant.rounding import observe_moments, patch_means, round_weights
+from edgecnn.quant.rounding import observe_moments, round_weights
 from edgecnn.quant.saturation import code_limits
 from edgecnn.quant.segments import segments
 from edgecnn.quant.table import QuantizerTable
@@ -39,16 +37,16 @@ def refine(
     graph: Graph,
     table: QuantizerTable,
     images: Float,
-    wanted: Mapping[str, Means],
+    wanted: Outputs,
     on_layer: Callable[[], None] = lambda: None,
     profile: Profile = OPENVINO,
     rounded: bool = False,
 ) -> QuantizerTable:
-    """The table with weights rounded to second order, and biases that give layers their FP32 channel means again.
+    """The table with weights rounded to second order, and biases with which no error is felt on average.
 
     Args:
         images: (n, C, H, W) float32, normalised; the codes of all live tensors of this many are held in memory.
-        wanted: ``layer_means`` of the same graph and images.
+        wanted: ``layer_outputs`` of the same graph and ``in_chunks`` of the same images.
         on_layer: called after each layer.
         profile: whose graph is refined, layer by layer; layers that it leaves in float keep their codes.
         rounded: the weights are already, over a graph that differs in few layers; biases alone follow.
@@ -66,15 +64,12 @@ def refine(
             weight = graph.weights[layer.weight].astype(np.float32)
             quantizer, codes = table.activations[layer.input], f"{layer.input}/QuantizeLinear"
             inputs = [partial(quantizer.dequantize, value[codes]) for value in values]
-            if rounded:
-                found, means = table.weights[layer.weight], patch_means(node, weight, inputs)
-            else:
+            found = table.weights[layer.weight]
+            if not rounded:
                 moments = observe_moments(node, weight, inputs)
-                allowed = code_limits(node, weight, profile.reduced_range)
-                found = round_weights(weight, table.weights[layer.weight].scale, moments, allowed)
-                means = moments.means
+                found = round_weights(weight, found.scale, moments, code_limits(node, weight, profile.reduced_range))
             bias = graph.weights[layer.bias].astype(np.float32)
-            bias = corrected_bias(bias, weight, found, means, wanted[node.output[0]])
+            bias = corrected_bias(bias, output_errors(graph, node, found, inputs, wanted))
             weights[layer.weight], biases[layer.bias] = found, bias
             constants[f"{layer.weight}/codes"] = numpy_helper.from_array(found.codes, f"{layer.weight}/codes")
             constants[f"{layer.weight}/scale"] = numpy_helper.from_array(found.scale, f"{layer.weight}/scale")
@@ -87,17 +82,6 @@ def refine(
             for name in segment.dead:
                 del value[name]
     return replace(table, weights=weights, biases=biases)
-
-
-def layer_means(graph: Graph, images: Float) -> dict[str, Means]:
-    """Each image's channel means of every layer's output in FP32, which refinement restores.
-
-    They are of the very images that refine: another sample's would differ by more than the error that is sought.
-    """
-    layers = set(place(graph).layers)
-    return observe_means(
-        graph, [node.output[0] for node in graph.nodes if node.name in layers], in_chunks(images, CHUNK)
-    )
 
 
 def refinement_images(graph: Graph, images: ImageSet, how: Preprocess) -> Float:

@@ -1,57 +1,122 @@
 """Bias correction: a layer's own error is taken out whole, earlier layers' only where images agree on it."""
 
+from collections.abc import Callable
+from functools import partial
+
 import numpy as np
 import pytest
 import torch
 from numpy.typing import NDArray
-from onnx import helper
+from onnx import NodeProto
 
-from edgecnn.quant.bias import corrected_bias, mean_outputs
-from edgecnn.quant.rounding import patch_means
-from edgecnn.quant.table import WeightQuantizer, weight_quantizer
+from edgecnn.graph.attributes import attributes
+from edgecnn.graph.graph import Graph
+from edgecnn.quant import bias as correction
+from edgecnn.quant.bias import Errors, corrected_bias, layer_outputs, output_errors, slope
+from edgecnn.quant.observe import observe_values
+from edgecnn.quant.patches import apart
+from edgecnn.quant.placement import place
+from edgecnn.quant.table import weight_quantizer
 
 Float = NDArray[np.float32]
 Double = NDArray[np.float64]
+TinyGraph = Callable[..., Graph]
 RANDOM = np.random.default_rng(0)
 ZERO = np.zeros(4, np.float32)
 
 
-def normal(*shape: int) -> Float:
-    return RANDOM.normal(0, 1, shape).astype(np.float32)
-
-
-def nearest(weight: Float) -> WeightQuantizer:
-    return weight_quantizer("w", weight, np.zeros(len(weight), np.float32), 1.0)
+def noise(count: int, seed: int = 1) -> Float:
+    return np.random.default_rng(seed).normal(0, 1, (count, 3, 32, 32)).astype(np.float32)
 
 
 def corrected(errors: Double) -> Float:
-    """The bias of a layer of weight one, whose inputs lack these errors: (images, 4)."""
-    weight = np.ones((4, 1, 1, 1), np.float32)
-    exact = WeightQuantizer(np.ones((4, 1, 1, 1), np.int8), np.ones(4, np.float32))
-    inputs = np.zeros((len(errors), 4, 1))
-    return corrected_bias(ZERO, weight, exact, inputs, errors)
+    """The bias of a layer that rounding left as it was, whose outputs have these errors too many: (images, 4)."""
+    return corrected_bias(ZERO, Errors(np.zeros_like(errors), -errors, np.ones_like(errors)))
 
 
-@pytest.mark.parametrize(("groups", "pad"), [(1, 0), (1, 1), (8, 1)])
-def test_mean_outputs_are_those_of_the_convolution(groups: int, pad: int) -> None:
-    value, weight = normal(4, 8, 6, 6) + 1, normal(16, 8 // groups, 3, 3)
-    node = helper.make_node("Conv", ["x", "w", "b"], ["y"], strides=[2, 2], pads=[pad] * 4, group=groups)
-    output = torch.nn.functional.conv2d(
-        torch.from_numpy(value), torch.from_numpy(weight), stride=2, padding=pad, groups=groups
-    )
-    found = mean_outputs(weight, patch_means(node, weight, [lambda: value]))
-    np.testing.assert_allclose(found, output.mean((2, 3)).numpy(), atol=1e-5)
+def layer(node: NodeProto, value: Float, weight: Float) -> Float:
+    """What a layer without bias makes of a value, by torch."""
+    if node.op_type == "Gemm":
+        return np.asarray(value @ weight.T, np.float32)
+    known = attributes(node)
+    top, left, bottom, right = known.get("pads", (0, 0, 0, 0))
+    wide = torch.nn.functional.pad(torch.from_numpy(value), (left, right, top, bottom))
+    stride, groups = known.get("strides", 1), known.get("group", 1)
+    return np.asarray(torch.nn.functional.conv2d(wide, torch.from_numpy(weight), stride=stride, groups=groups))
+
+
+# What is felt of an error
+
+
+@pytest.mark.parametrize(
+    ("name", "module", "activation"),
+    [
+        ("mobilenetv3_small", "features.2.block.0.0", torch.nn.functional.relu),
+        ("mobilenetv3_small", "features.0.0", torch.nn.functional.hardswish),
+        ("mobilenetv3_small", "features.1.block.1.fc2", torch.nn.functional.hardsigmoid),
+        ("efficientnet_lite0", "features.0.0", torch.nn.functional.relu6),
+        ("efficientnet_b0", "features.0.0", torch.nn.functional.silu),
+        ("efficientnet_b0", "features.1.0.block.1.fc2", torch.sigmoid),
+        ("mobilenetv3_small", "features.1.block.2.0", torch.nn.Identity()),
+    ],
+)
+def test_slopes_are_those_of_the_activation_behind(
+    tiny_graph: TinyGraph, name: str, module: str, activation: Callable[[torch.Tensor], torch.Tensor]
+) -> None:
+    values = RANDOM.normal(0, 4, (5, 40)).astype(np.float32)
+    exact = torch.from_numpy(values).requires_grad_()
+    activation(exact).sum().backward()  # type: ignore[no-untyped-call]  # torch's own
+    assert exact.grad is not None
+    np.testing.assert_allclose(slope(tiny_graph(name), f"{module}/Conv", values), exact.grad, atol=1e-5)
+
+
+@pytest.mark.parametrize("values", [2**30, 2**18])
+@pytest.mark.parametrize("name", ["mobilenetv3_small", "efficientnet_b0"])
+def test_errors_are_those_of_the_layers_output(
+    tiny_graph: TinyGraph, name: str, values: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(correction, "MOST_VALUES", values)
+    graph, chunks = tiny_graph(name), [noise(3), noise(2, 2)]
+    wanted = layer_outputs(graph, chunks)
+    layers = [node for node in graph.nodes if node.name in place(graph).layers]
+    inputs = list(observe_values(graph, {node.input[0] for node in layers}, chunks))
+    outputs = list(observe_values(graph, {node.output[0] for node in layers}, chunks))
+    for node in layers:
+        weight, bias = (graph.weights[name].astype(np.float32) for name in node.input[1:3])
+        rounded = weight_quantizer("w", weight, np.zeros(len(weight), np.float32), 1.0)
+        moved = [chunk[node.input[0]] + 1 for chunk in inputs]
+        found = output_errors(graph, node, rounded, [partial(np.asarray, value) for value in moved], wanted)
+        want = np.concatenate([chunk[node.output[0]] for chunk in outputs])
+        want = want.astype(np.float16).astype(np.float32)  # as it is kept
+        value = np.concatenate(moved)
+        lost = layer(node, value, rounded.real - weight)
+        upstream = layer(node, value, weight) + bias.reshape(1, -1, *[1] * (want.ndim - 2)) - want
+        felt = slope(graph, node.output[0], want) ** 2
+        if want.ndim == 4:
+            step = apart(want.shape[2], want.shape[3], wanted.positions)
+            lost, upstream, felt = (one[:, :, ::step, ::step] for one in (lost, upstream, felt))
+        for got, made in zip(found, (lost * felt, upstream * felt, felt), strict=True):
+            sums = made.reshape(*made.shape[:2], -1).sum(axis=2)
+            np.testing.assert_allclose(got, sums, atol=1e-4 * max(1.0, float(np.abs(sums).max())))
+
+
+def test_outputs_fit_in_their_memory(tiny_graph: TinyGraph, monkeypatch: pytest.MonkeyPatch) -> None:
+    whole = layer_outputs(tiny_graph(), [noise(4)])
+    count = sum(found.size for parts in whole.values.values() for found in parts)
+    monkeypatch.setattr(correction, "MOST_VALUES", count // 3)
+    fewer = layer_outputs(tiny_graph(), [noise(4)])
+    assert sum(found.size for parts in fewer.values.values() for found in parts) <= count // 3
+    assert fewer.positions < whole.positions
+
+
+# What becomes of the bias
 
 
 def test_what_rounding_moves_is_taken_out_whole_however_images_differ() -> None:
-    weight, value = normal(6, 5), normal(40, 5) * 3 + 1
-    node = helper.make_node("Gemm", ["x", "w", "b"], ["y"], transB=1)
-    means, quantizer, bias = patch_means(node, weight, [lambda: value]), nearest(weight), normal(6)
-    wanted = mean_outputs(weight, means) + bias  # nothing was lost before
-    found = corrected_bias(bias, weight, quantizer, means, wanted)
-    np.testing.assert_allclose(
-        (mean_outputs(quantizer.real, means) + found).mean(axis=0), wanted.mean(axis=0), atol=1e-6
-    )
+    own = RANDOM.normal(0, 3, (40, 4)) + 1
+    felt = RANDOM.uniform(0.5, 2, (40, 4))
+    found = corrected_bias(ZERO, Errors(own, np.zeros((40, 4)), felt))
+    np.testing.assert_allclose(found, -own.sum(axis=0) / felt.sum(axis=0), rtol=1e-6)
 
 
 def test_an_error_that_all_images_share_is_taken_out() -> None:
@@ -68,3 +133,19 @@ def test_an_error_within_two_standard_errors_is_left_alone() -> None:
 
 def test_one_image_says_nothing_of_others() -> None:
     np.testing.assert_array_equal(corrected(np.ones((1, 4))), ZERO)
+
+
+def test_a_channel_that_nothing_is_felt_of_keeps_its_bias() -> None:
+    felt = np.ones((20, 4))
+    felt[:, 1] = 0
+    found = corrected_bias(ZERO, Errors(np.ones((20, 4)), np.ones((20, 4)), felt))
+    np.testing.assert_allclose(found, [-2, 0, -2, -2])
+
+
+def test_an_error_that_is_not_felt_moves_nothing_that_is() -> None:
+    """Most of an image lies where HardSwish is flat and is off by 1; where it is steep nothing is off."""
+    felt = np.array([0.0] * 9 + [1.0])
+    errors = np.array([1.0] * 9 + [0.0])
+    sums = (errors * felt).sum()
+    found = corrected_bias(ZERO, Errors(np.full((20, 4), sums), np.full((20, 4), sums), np.full((20, 4), felt.sum())))
+    np.testing.assert_array_equal(found, ZERO)

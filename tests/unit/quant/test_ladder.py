@@ -48,19 +48,25 @@ def climbed(tiny_graph: TinyGraph, photos: Path) -> Callable[[str, Profile], Cli
     return get
 
 
+def names(found: Climbed) -> list[str]:
+    """Of its rungs, but for the one that is tried only where rounding was turned down, which on two images is luck."""
+    return [rung.name for rung in found.rungs if rung.name != "float layers, rounded"]
+
+
 def test_each_effort_climbs_its_rungs(climbed: Callable[..., Climbed]) -> None:
-    fast, balanced, best = ([rung.name for rung in climbed(effort).rungs] for effort in EFFORTS)
+    fast, balanced, best = (names(climbed(effort)) for effort in EFFORTS)
     assert fast == ["min-max", "range search", "rounding and bias"]
     assert balanced == [*fast, "equalization", "float layers"]
     assert best == [*balanced, "mixed precision"]
 
 
 def test_mixed_precision_leaves_more_layers_in_float_and_says_what_they_take(climbed: Callable[..., Climbed]) -> None:
-    small, mixed = climbed("best").rungs[-2:]
+    *others, mixed = climbed("best").rungs
+    small = next(rung for rung in others if rung.name == "float layers")
     assert set(small.float_layers) < set(mixed.float_layers)
     assert small.slowdown == mixed.slowdown == SLOWER
     assert mixed.timed_json()["slowdown"] == {"ratio": 1.01, "ratio_ci95": [1.0, 1.02]}
-    assert not any(rung.slowdown for rung in climbed("best").rungs[:-2])
+    assert not any(rung.slowdown for rung in others if not rung.name.startswith("float layers"))
 
 
 def test_the_ladder_ends_where_the_largest_drop_is_ruled_out(tiny_graph: TinyGraph, photos: Path) -> None:
@@ -163,7 +169,7 @@ def test_a_runtime_without_zero_points_has_signed_codes_where_no_bias_takes_one_
         signed & found.table.activations.keys()
     )
     assert {quantizer.signed for quantizer in found.table.activations.values()} == {True, False}
-    assert [rung.name for rung in found.rungs] == [rung.name for rung in climbed().rungs]
+    assert names(found) == names(climbed())
     assert not any(quantizer.signed for quantizer in climbed().table.activations.values())
 
 
