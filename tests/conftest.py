@@ -16,6 +16,7 @@ from PIL import Image
 from threadpoolctl import threadpool_limits
 
 from edgecnn import network
+from edgecnn.artifact import load_artifact, mark
 from edgecnn.bench import peak
 from edgecnn.cli import run
 from edgecnn.garbage import search_seldom, spare_the_living
@@ -40,6 +41,13 @@ class Answer(NamedTuple):
     code: int
     out: str
     err: str
+
+
+def as_gated(folder: Path, out: Path) -> Path:
+    """A copy of an artifact of random weights that says it has others, so that a gate judges it."""
+    shutil.copytree(folder, out)
+    mark(load_artifact(out), {"status": "verified", "weights": {"source": "builtin", "sha256": "0" * 64}})
+    return out
 
 
 class Command(Protocol):

@@ -29,7 +29,6 @@ from edgecnn.quant.table import Float, WeightQuantizer
 from edgecnn.threads import in_parts
 
 Double = NDArray[np.float64]
-
 Half = NDArray[np.float16]  # halves the memory of what is only averaged
 
 LOOKED_AT = 2**13  # positions of all images together, that a layer's output is looked at
@@ -43,7 +42,7 @@ class Outputs:
     """Of layers in FP32.
 
     Args:
-        values: of each layer, (n, out, sampled positions) float16, batch by batch.
+        values: of each layer, without its bias, (n, out, sampled positions) float16, batch by batch.
         positions: of an image, at most.
     """
 
@@ -71,7 +70,10 @@ def layer_outputs(graph: Graph, batches: Sequence[Float]) -> Outputs:
     They are of the very images that refine: another sample's would differ by more than the error that is sought.
     """
     layers = set(place(graph).layers)
-    names = [node.output[0] for node in graph.nodes if node.name in layers]
+    biases = {
+        node.output[0]: graph.weights[node.input[2]].astype(np.float32) for node in graph.nodes if node.name in layers
+    }
+    names = list(biases)
     shapes = [graph.shapes[name] for name in names]
     images = sum(len(batch) for batch in batches)
     positions = -(-LOOKED_AT // images)
@@ -82,7 +84,8 @@ def layer_outputs(graph: Graph, batches: Sequence[Float]) -> Outputs:
     for summaries in Observer(graph, names, [Summary.GRID], positions).over(batches):
         for name in names:
             grid = summaries[name][Summary.GRID]
-            found[name].append(np.clip(grid, -largest, largest).reshape(*grid.shape[:2], -1).astype(np.float16))
+            values = grid.reshape(*grid.shape[:2], -1) - biases[name][:, None]
+            found[name].append(np.clip(values, -largest, largest).astype(np.float16))
     return Outputs(found, positions)
 
 
@@ -108,8 +111,8 @@ def output_errors(
             rows.append(made.reshape(groups, 2, outputs // groups, -1, want.shape[2]))
         exact, lost = (found.reshape(outputs, *want.shape[::2]) for found in np.concatenate(rows, 3).swapaxes(0, 1))
         real = want.astype(np.float32).swapaxes(0, 1)
-        felt = np.square(slope(graph, node.output[0], real))
-        upstream = exact + bias[:, None, None] - real
+        felt = np.square(slope(graph, node.output[0], real + bias[:, None, None]))
+        upstream = exact - real
         own, before = (np.einsum("oip,oip->io", one, felt) for one in (lost, upstream))
         return Errors(*(found.astype(np.float64) for found in (own, before, felt.sum(axis=2).T)))
 
@@ -119,15 +122,6 @@ def output_errors(
     pairs = list(zip(inputs, wanted.values[node.output[0]], strict=True))
     rows = [row for part in in_parts(of, pairs) for row in part]
     return Errors(*(np.concatenate(found) for found in zip(*rows, strict=True)))
-
-
-def _values(shapes: Sequence[Sequence[int]], positions: int) -> int:
-    """Of one image, of all layers of these output shapes (channels, height, width) or (classes,)."""
-    count = 0
-    for channels, *sides in shapes:
-        step = apart(sides[0], sides[1], positions) if sides else 1
-        count += channels * math.prod(-(-side // step) for side in sides)
-    return count
 
 
 def corrected_bias(bias: Float, errors: Errors) -> Float:
@@ -162,6 +156,15 @@ def slope(graph: Graph, tensor: str, values: Float) -> Float:
         gate = 1 / (1 + np.exp(-values))
         found *= gate * (1 + values * (1 - gate)) if "Mul" in users else gate * (1 - gate)
     return found
+
+
+def _values(shapes: Sequence[Sequence[int]], positions: int) -> int:
+    """Of one image, of all layers of these output shapes (channels, height, width) or (classes,)."""
+    count = 0
+    for channels, *sides in shapes:
+        step = apart(sides[0], sides[1], positions) if sides else 1
+        count += channels * math.prod(-(-side // step) for side in sides)
+    return count
 
 
 def _trusted_mean(errors: Double) -> Double:

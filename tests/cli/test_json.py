@@ -263,12 +263,9 @@ def test_streams_that_are_closed_or_know_no_unicode_are_no_failure(closed: str, 
 
 
 @pytest.mark.parametrize("arguments", [["--json"], []])
-def test_a_terminal_gets_bars_and_a_pipe_none(
-    tiny_export: Callable[..., Exported], photos: Path, arguments: list[str]
-) -> None:
-    folder = tiny_export("onnx", "fp32").artifact.folder
+def test_a_terminal_gets_bars_and_a_pipe_none(artifact: Path, photos: Path, arguments: list[str]) -> None:
     here, there = pty.openpty()
-    line = [sys.executable, "-m", "edgecnn", "verify", str(folder), "--images", str(photos), *arguments]
+    line = [sys.executable, "-m", "edgecnn", "verify", str(artifact), "--images", str(photos), *arguments]
     with subprocess.Popen(line, stdout=subprocess.PIPE, stderr=there, text=True) as verifying:
         os.close(there)
         seen = b""

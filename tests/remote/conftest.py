@@ -8,7 +8,7 @@ import pytest
 
 from edgecnn.pipeline import Exported
 from edgecnn.remote.ssh import COMMAND
-from tests.conftest import Answer, Command
+from tests.conftest import Answer, Command, as_gated
 from tests.faults.conftest import openvino_artifact as openvino_artifact
 from tests.faults.conftest import refused as refused
 from tests.remote.board import Board, running_board
@@ -49,6 +49,7 @@ def ort_artifact(tiny_export: Callable[..., Exported], tmp_path: Path) -> Path:
 
 
 @pytest.fixture
-def bundle_artifact(tiny_export: Callable[..., Exported]) -> Path:
+def bundle_artifact(tiny_export: Callable[..., Exported], tmp_path_factory: pytest.TempPathFactory) -> Path:
     """An artifact for TensorRT, which boards build themselves."""
-    return tiny_export("tensorrt", "int8", flavour="bundle").artifact.folder
+    made = tiny_export("tensorrt", "int8", flavour="bundle").artifact.folder
+    return as_gated(made, tmp_path_factory.mktemp("bundle") / "out")

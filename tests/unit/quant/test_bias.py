@@ -87,10 +87,11 @@ def test_errors_are_those_of_the_layers_output(
         moved = [chunk[node.input[0]] + 1 for chunk in inputs]
         found = output_errors(graph, node, rounded, [partial(np.asarray, value) for value in moved], wanted)
         want = np.concatenate([chunk[node.output[0]] for chunk in outputs])
-        want = want.astype(np.float16).astype(np.float32)  # as it is kept
+        offset = bias.reshape(1, -1, *[1] * (want.ndim - 2))
+        want = (want - offset).astype(np.float16).astype(np.float32) + offset  # as it is kept
         value = np.concatenate(moved)
         lost = layer(node, value, rounded.real - weight)
-        upstream = layer(node, value, weight) + bias.reshape(1, -1, *[1] * (want.ndim - 2)) - want
+        upstream = layer(node, value, weight) + offset - want
         felt = slope(graph, node.output[0], want) ** 2
         if want.ndim == 4:
             step = apart(want.shape[2], want.shape[3], wanted.positions)

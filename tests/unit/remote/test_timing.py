@@ -21,6 +21,7 @@ from edgecnn.remote.session import Done, Job
 from edgecnn.remote.ssh import Host
 from edgecnn.remote.timing import bench_there
 from edgecnn.verify.device import _bundle_sha256
+from tests.conftest import as_gated
 from tests.made_up import made_up_run
 from tests.unit.verify.test_device import result as result
 
@@ -30,9 +31,9 @@ NO_GPU = Done(4, "", "build.py: an engine is built on its own GPU: there is no N
 
 
 @pytest.fixture
-def artifact(tiny_export: Export) -> Any:
+def artifact(tiny_export: Export, tmp_path: Path) -> Any:
     """What ``result`` is of."""
-    return tiny_export("tensorrt", "int8", flavour="bundle").artifact
+    return load_artifact(as_gated(tiny_export("tensorrt", "int8", flavour="bundle").artifact.folder, tmp_path / "out"))
 
 
 @pytest.fixture

@@ -135,7 +135,7 @@ def test_a_row_that_fails_now_has_lost_its_figures() -> None:
             "no row is in",
         ),
     ],
-    ids=["machine", "threads", "batch", "mode", "model", "no row"],
+    ids=["machine", "GPU", "cores", "threads", "batch", "mode", "model", "no row"],
 )
 def test_runs_that_say_nothing_of_each_other_are_refused(new: Run, says: str) -> None:
     with pytest.raises(InputError, match=says):

@@ -1,7 +1,6 @@
 """A device's result.json is judged by this machine's policy, and is of one bundle alone."""
 
 import json
-import shutil
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -9,25 +8,22 @@ from typing import Any
 
 import pytest
 
-from edgecnn.artifact import Artifact, load_artifact, mark
+from edgecnn.artifact import Artifact, load_artifact
 from edgecnn.bench.device import device_run
 from edgecnn.bench.record import Energy, read_run
 from edgecnn.errors import InputError, IntegrityError
 from edgecnn.pipeline import Exported
 from edgecnn.verify.device import _bundle_sha256, read_result
 from edgecnn.verify.policy import Verdict
-from tests.conftest import Command
+from tests.conftest import Command, as_gated
 
 TIMES = {"p50": 0.5, "p90": 0.6, "p95": 0.6, "p99": 0.7, "mean": 0.5, "min": 0.4, "max": 0.9, "n": 2000}
 
 
 @pytest.fixture(scope="module")
 def artifact(tiny_export: Callable[..., Exported], tmp_path_factory: pytest.TempPathFactory) -> Artifact:
-    """One that a gate judges: it says that its weights are not the random ones that they are."""
     made = tiny_export("tensorrt", "int8", flavour="bundle").artifact.folder
-    folder = shutil.copytree(made, tmp_path_factory.mktemp("device") / "out")
-    mark(load_artifact(folder), {"status": "verified", "weights": {"source": "builtin", "sha256": "0" * 64}})
-    return load_artifact(folder)
+    return load_artifact(as_gated(made, tmp_path_factory.mktemp("device") / "out"))
 
 
 @pytest.fixture
