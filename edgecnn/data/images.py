@@ -62,7 +62,12 @@ def _upright(image: Image.Image) -> Image.Image:
     return image if turn is None else image.transpose(turn)
 
 
-_unheard = threading.Event()
+class _Unheard:
+    """Who is inside ``pillow_unheard``: the first changes the filters of warnings, the last changes them back."""
+
+    lock = threading.Lock()
+    count = 0
+    filters = warnings.catch_warnings()
 
 
 @contextmanager
@@ -72,16 +77,19 @@ def pillow_unheard() -> Iterator[None]:
     Filters of warnings belong to the whole process. Whoever has pictures decoded on threads holds this around all of
     them, so that they leave the filters of others alone, and torch's exporter its own.
     """
-    if _unheard.is_set():
+    with _Unheard.lock:
+        if _Unheard.count == 0:
+            _Unheard.filters = warnings.catch_warnings()
+            _Unheard.filters.__enter__()
+            warnings.filterwarnings("ignore", module=r"PIL\.")
+        _Unheard.count += 1
+    try:
         yield
-        return
-    with warnings.catch_warnings():
-        warnings.filterwarnings("ignore", module=r"PIL\.")
-        _unheard.set()
-        try:
-            yield
-        finally:
-            _unheard.clear()
+    finally:
+        with _Unheard.lock:
+            _Unheard.count -= 1
+            if _Unheard.count == 0:
+                _Unheard.filters.__exit__(None, None, None)
 
 
 def _rgb(image: Image.Image) -> Image.Image:

@@ -7,15 +7,17 @@ import os
 import struct
 import subprocess
 import sys
+import warnings
 import zlib
 from collections.abc import Callable
+from contextlib import ExitStack
 from pathlib import Path
 
 import numpy as np
 import pytest
 from PIL import ExifTags, Image, ImageOps
 
-from edgecnn.data.images import read_picture
+from edgecnn.data.images import pillow_unheard, read_picture
 from edgecnn.errors import InputError
 from tests.conftest import Command
 from tests.faults.conftest import EXPORT, Refused, powerless
@@ -107,6 +109,19 @@ def test_F16_odd_metadata_is_no_defect_of_a_picture(tmp_path: Path) -> None:
         read_picture(path)
 
 
+def test_pillow_is_unheard_until_the_last_has_left() -> None:
+    """A thread may still decode when what began it has ended, and another picture been begun meanwhile."""
+    before = list(warnings.filters)
+    with ExitStack() as first, ExitStack() as second:
+        first.enter_context(pillow_unheard())
+        inside = list(warnings.filters)
+        assert inside != before
+        second.enter_context(pillow_unheard())
+        first.close()
+        assert list(warnings.filters) == inside
+    assert list(warnings.filters) == before
+
+
 @pytest.mark.parametrize("turn", range(2, 9))
 def test_pictures_come_upright_as_pillow_turns_them(tmp_path: Path, turn: int) -> None:
     exif = Image.Exif()
@@ -150,7 +165,7 @@ def test_F17_a_bomb_takes_no_memory(tmp_path: Path, side: int) -> None:
     bomb = tmp_path / "bomb.png"
     bomb.write_bytes(png_header(side, side))
     code = (
-        "import sys; from pathlib import Path; from edgecnn.data.images import read_picture\n"
+        "import sys; from pathlib import Path; from edgecnn.data.images import pillow_unheard, read_picture\n"
         "from edgecnn.errors import InputError\n"
         "import resource; before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss\n"
         "try: read_picture(Path(sys.argv[1]))\n"
