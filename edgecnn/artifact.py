@@ -20,7 +20,7 @@ from typing import Any
 import msgspec
 
 from edgecnn.errors import BusyError, InputError, IntegrityError, StorageError
-from edgecnn.files import MANIFEST, is_manifest, write_whole
+from edgecnn.files import MANIFEST, manifest_in, write_whole
 from edgecnn.recipe import Preprocess
 from edgecnn.targets.base import Interface
 
@@ -288,10 +288,8 @@ def _check_occupied(folder: Path, force: bool) -> None:
 
 def _listed(folder: Path) -> set[str]:
     """Names of the files of the artifact that is there, if one is."""
-    if not is_manifest(folder / MANIFEST):
-        return set()
-    manifest = json.loads((folder / MANIFEST).read_text("utf-8"))
-    return {MANIFEST} | {str(entry["name"]) for entry in manifest.get("files", ())}
+    manifest = manifest_in(folder)
+    return set() if manifest is None else {MANIFEST} | {str(entry["name"]) for entry in manifest.get("files", ())}
 
 
 def _is_orphan(path: Path) -> bool:

@@ -3,6 +3,7 @@
 import json
 import os
 from pathlib import Path
+from typing import Any
 
 from edgecnn.errors import StorageError
 
@@ -50,14 +51,14 @@ def check_place(path: Path, option: str) -> None:
         raise StorageError(f"{path}: there is no folder {folder} to write it to; make it first")
     if not os.access(folder, os.W_OK | os.X_OK):
         raise StorageError(f"{path}: {folder} cannot be written to; name another place with {option}")
-    if is_manifest(folder / MANIFEST):
+    if manifest_in(folder) is not None:
         raise StorageError(f"{path}: {folder} is an artifact, which holds its own files alone; name another place")
 
 
-def is_manifest(path: Path) -> bool:
-    """Whether edgecnn wrote a manifest, in any version; many tools call a file so."""
+def manifest_in(folder: Path) -> dict[str, Any] | None:
+    """The manifest that edgecnn wrote there, in any version; many tools call a file so."""
     try:
-        manifest = json.loads(path.read_text("utf-8"))
+        manifest = json.loads((folder / MANIFEST).read_text("utf-8"))
     except (OSError, ValueError, RecursionError):
-        return False
-    return isinstance(manifest, dict) and {"edgecnn", "schema"} <= manifest.keys()
+        return None
+    return manifest if isinstance(manifest, dict) and {"edgecnn", "schema"} <= manifest.keys() else None

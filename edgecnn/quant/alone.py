@@ -19,7 +19,7 @@ from edgecnn.parity import compare
 from edgecnn.quant.calibrate import Range
 from edgecnn.quant.lower.pairs import activation_pair
 from edgecnn.quant.observe import observe_values
-from edgecnn.quant.placement import Placement, Role, skip_input
+from edgecnn.quant.placement import Placement, Role, reads_codes
 from edgecnn.quant.table import ActivationQuantizer, Float, activation_quantizer
 from edgecnn.threads import in_order
 
@@ -86,7 +86,11 @@ class _Behind:
         self._nodes: list[onnx.NodeProto] = []
         made: set[str] = set()
         for node in graph.nodes:
-            codes = {name for name in node.input if name in tensors and _reads_codes(graph, node, name, placement)}
+            codes = {
+                name
+                for name in node.input
+                if name in tensors and reads_codes(graph, node, name, placement.roles[name], placement.layers)
+            }
             if codes or made.intersection(node.input):
                 self._nodes.append(_reading(node, codes))
                 made.update(node.output)
@@ -117,13 +121,6 @@ class _Behind:
         outputs = [helper.make_tensor_value_info(OUTPUT, TensorProto.FLOAT, None)]
         graph = helper.make_graph(nodes, "alone", inputs, outputs, weights)
         return shared_session(model_of(graph).SerializeToString(), int8_kernels=False)
-
-
-def _reads_codes(graph: Graph, node: onnx.NodeProto, tensor: str, placement: Placement) -> bool:
-    roles = placement.roles[tensor]
-    if node.op_type == "Add":
-        return Role.SKIP in roles and tensor == skip_input(graph, node)
-    return Role.INPUT in roles and node.name in placement.layers
 
 
 def _reading(node: onnx.NodeProto, quantized: Collection[str]) -> onnx.NodeProto:

@@ -20,6 +20,7 @@ import numpy as np
 import onnx
 from numpy.typing import NDArray
 
+from edgecnn.graph.attributes import attributes
 from edgecnn.graph.graph import Graph
 from edgecnn.quant.observe import Observer, Summary
 from edgecnn.quant.patches import apart, padded, patches
@@ -99,16 +100,16 @@ def output_errors(
         wanted: of the same batches.
     """
     weight, bias = (graph.weights[name].astype(np.float32) for name in node.input[1:3])
-    outputs = len(weight)
+    outputs, groups = len(weight), attributes(node).get("group", 1)
+    both = [one.reshape(groups, outputs // groups, -1) for one in (weight, rounded.real - weight)]
+    factors = np.concatenate(both, axis=1)
 
     def of_batch(batch: Batch, want: Half) -> Errors:
         value, stride = padded(node, batch())
-        rows = []
-        for part in patches(weight, value, stride, wanted.positions):
-            groups, columns, _ = part.shape
-            exact, lost = (one.reshape(groups, -1, columns) for one in (weight, rounded.real - weight))
-            made = np.concatenate((exact, lost), axis=1) @ part
-            rows.append(made.reshape(groups, 2, outputs // groups, -1, want.shape[2]))
+        rows = [
+            (factors @ part).reshape(groups, 2, outputs // groups, -1, want.shape[2])
+            for part in patches(weight, value, stride, wanted.positions)
+        ]
         exact, lost = (found.reshape(outputs, *want.shape[::2]) for found in np.concatenate(rows, 3).swapaxes(0, 1))
         real = want.astype(np.float32).swapaxes(0, 1)
         felt = np.square(slope(graph, node.output[0], real + bias[:, None, None]))

@@ -177,12 +177,7 @@ def _grid(tensor: str, made: str, positions: Sequence[int], grid: int) -> list[o
         return [helper.make_node("Identity", [tensor], [made])]
     height, width = positions
     step = apart(height, width, grid)
-    numbers = {"start": [0, 0], "end": [height, width], "axis": Summary.GRID.value[1], "step": [step, step]}
-    names = [f"{made}/{name}" for name in numbers]
-    return [
-        *(_constant(name, found) for name, found in zip(names, numbers.values(), strict=True)),
-        helper.make_node("Slice", [tensor, *names], [made]),
-    ]
+    return _slice(tensor, made, [0, 0], [height, width], Summary.GRID.value[1], [step, step])
 
 
 def sample_step(channels: int, positions: int) -> int:
@@ -209,13 +204,19 @@ def _nodes(summary: Summary, rows: str, made: str, channels: int, positions: int
     if summary is not Summary.SAMPLE:
         return [helper.make_node(operator, [rows], [made], axes=axes, keepdims=0)]
     values, step = channels * positions, sample_step(channels, positions)
-    numbers = {"flat": [0, values], "start": [0], "end": [values], "axis": axes, "step": [step]}
-    names = [f"{made}/{name}" for name in numbers]
-    return [
-        *(_constant(name, found) for name, found in zip(names, numbers.values(), strict=True)),
-        helper.make_node("Reshape", [rows, names[0]], [f"{made}/values"]),
-        helper.make_node(operator, [f"{made}/values", *names[1:]], [made]),
-    ]
+    flat = _constant(f"{made}/flat", [0, values])
+    reshape = helper.make_node("Reshape", [rows, *flat.output], [f"{made}/values"])
+    return [flat, reshape, *_slice(reshape.output[0], made, [0], [values], axes, [step])]
+
+
+def _slice(tensor: str, made: str, *numbers: Sequence[int]) -> list[onnx.NodeProto]:
+    """The last one takes values of a tensor.
+
+    Args:
+        numbers: where they start and end, along which axes, and in what steps.
+    """
+    constants = [_constant(f"{made}/slice/{place}", found) for place, found in enumerate(numbers)]
+    return [*constants, helper.make_node("Slice", [tensor, *(one.output[0] for one in constants)], [made])]
 
 
 def _constant(name: str, numbers: Iterable[int]) -> onnx.NodeProto:

@@ -7,7 +7,7 @@ on vectors, and what they cost is reading their weights, a fourth of the network
 costs 3 dB of the refined B0's logits for 1 % of its time; they stay float.
 """
 
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from dataclasses import dataclass, replace
 from enum import Enum
 
@@ -86,6 +86,20 @@ def activation_output(graph: Graph, layer: onnx.NodeProto) -> str:
     if len(users) == 1 and users[0].op_type in ("Relu", "Clip"):
         return str(users[0].output[0])
     return output
+
+
+def reads_codes(
+    graph: Graph, reader: onnx.NodeProto, tensor: str, roles: Collection[Role], layers: Collection[str]
+) -> bool:
+    """Whether a node reads a tensor's quantized side, where INT8 kernels leave a float side beside it.
+
+    Args:
+        roles: that codes are for.
+        layers: INT8 ones.
+    """
+    if reader.op_type == "Add":
+        return Role.SKIP in roles and tensor == skip_input(graph, reader)
+    return Role.INPUT in roles and reader.name in layers
 
 
 def skip_input(graph: Graph, add: onnx.NodeProto) -> str:

@@ -48,9 +48,9 @@ def judge(
         return _without_labels([*problems, *fidelity], doubts)
     low, high = accuracy.drop_ci95_pp
     text = f"drop {accuracy.drop_pp:+.2f} pp, 95 % [{low:+.2f}, {high:+.2f}], gate {gate.max_drop_pp:g}"
-    if high <= gate.max_drop_pp and not _by_guessing(accuracy, classes):
-        return _judgement(problems)
     if high <= gate.max_drop_pp:
+        if not _by_guessing(accuracy, classes):
+            return _judgement(problems)
         doubt = (
             f"labels say nothing at n={accuracy.n}: the reference is right on {accuracy.top1_reference:.4f} of them,"
             f" which is no better than guessing one of {classes} classes"

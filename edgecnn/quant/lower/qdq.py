@@ -13,7 +13,7 @@ from edgecnn.names import INPUT
 from edgecnn.quant.lower.codes import computed_from_codes
 from edgecnn.quant.lower.pairs import activation_pair, dequantize
 from edgecnn.quant.lower.scales import check_scales
-from edgecnn.quant.placement import Placement, Role, needing_zero, skip_input
+from edgecnn.quant.placement import Placement, Role, needing_zero, reads_codes
 from edgecnn.quant.table import Layer, QuantizerTable
 
 
@@ -77,12 +77,13 @@ def lower(graph: Graph, table: QuantizerTable, profile: Profile) -> Graph:
     model = graph.copy()
     layers = {layer.node: layer for layer in table.layers}
     quantized = {name: quantizer for name, quantizer in table.activations.items() if quantizer.roles & profile.roles}
+    codes_alone = Role.OUTPUT in profile.roles  # INT8-to-INT8 kernels write codes: there is no float side
     tensors: list[onnx.TensorProto] = []
     replaced: set[str] = set()
     nodes = activation_pair(INPUT, quantized[INPUT], tensors) if INPUT in quantized else []
     for original, node in zip(graph.nodes, model.graph.node, strict=True):
         for position, name in enumerate(original.input):
-            if name in quantized and _reads_codes(graph, original, name, table, profile):
+            if name in quantized and (codes_alone or reads_codes(graph, original, name, profile.roles, layers)):
                 node.input[position] = f"{name}/DequantizeLinear"
         layer = layers.get(node.name)
         if layer is not None:
@@ -107,15 +108,6 @@ def lower(graph: Graph, table: QuantizerTable, profile: Profile) -> Graph:
     check_graph(lowered, f"lowered graph ({profile.name})")
     check_scales(lowered)
     return lowered
-
-
-def _reads_codes(graph: Graph, node: onnx.NodeProto, name: str, table: QuantizerTable, profile: Profile) -> bool:
-    """Whether a consumer reads a tensor's quantized side, or the float side before its quantizer."""
-    if Role.OUTPUT in profile.roles:
-        return True  # INT8-to-INT8 kernels write codes: there is no float side
-    if node.op_type == "Add":
-        return Role.SKIP in profile.roles and name == skip_input(graph, node)
-    return any(layer.node == node.name for layer in table.layers)
 
 
 def _weight(layer: Layer, table: QuantizerTable, tensors: list[onnx.TensorProto]) -> onnx.NodeProto:
