@@ -10,7 +10,7 @@
     └── StorageError        8   read-only, occupied or full disk
         └── BusyError      75   another process is writing there; try again
 
-130 is Ctrl-C. A message is one line: what, got, expected, how to fix it. A traceback is a bug in edgecnn.
+130 is Ctrl-C, 143 SIGTERM. A message is one line: what, got, expected, how to fix it. A traceback is a bug in edgecnn.
 """
 
 import difflib

@@ -12,7 +12,7 @@ import typer
 from edgecnn.cli.app import app
 from edgecnn.errors import INTERRUPTED, EdgecnnError, StorageError, printable
 from edgecnn.garbage import search_seldom, spare_the_living
-from edgecnn.interrupts import interrupted, raise_interrupts
+from edgecnn.interrupts import exit_code, interrupted, raise_interrupts
 
 FULL = (errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EFBIG)
 
@@ -28,7 +28,7 @@ def main() -> None:
         # An interrupt that was handled in a call from C++ would still make Python end as if by a signal, or again stop
         # half way through its own end.
         sys.stdout.flush()
-        os._exit(code)
+        os._exit(exit_code())
     sys.exit(code)
 
 

@@ -163,8 +163,10 @@ def test_F38_a_reader_finds_the_old_artifact_or_the_new_one(
 # --- F37: Ctrl-C ---
 
 
-@pytest.mark.parametrize("stage", ["load", "calibrate"])
-def test_F37_ctrl_c_leaves_nothing(tmp_path: Path, stage: str) -> None:
+@pytest.mark.parametrize(
+    ("stage", "number"), [("load", signal.SIGINT), ("calibrate", signal.SIGINT), ("calibrate", signal.SIGTERM)]
+)
+def test_F37_an_interrupt_leaves_nothing(tmp_path: Path, stage: str, number: signal.Signals) -> None:
     out, temporary = tmp_path / "deep" / "out", tmp_path / "tmp"
     temporary.mkdir()
     exporting = subprocess.Popen(
@@ -181,9 +183,9 @@ def test_F37_ctrl_c_leaves_nothing(tmp_path: Path, stage: str) -> None:
     with exporting:
         assert exporting.stdout is not None
         assert f"{stage}\n" in iter(exporting.stdout.readline, "")
-        exporting.send_signal(signal.SIGINT)
+        exporting.send_signal(number)
         stdout, stderr = exporting.communicate(timeout=300)
-    assert (exporting.returncode, stdout) == (130, "")
+    assert (exporting.returncode, stdout) == (128 + number, "")
     assert one_line(stderr) == "edgecnn: interrupted; nothing was changed"
     assert not out.parent.exists()
     assert not list(temporary.iterdir())
