@@ -16,6 +16,7 @@ from typing import TypeVar
 
 T = TypeVar("T")
 S = TypeVar("S")
+U = TypeVar("U")
 
 PARTS = 4  # that work is cut into, whatever the number of cores, so that sums are the same everywhere
 
@@ -57,6 +58,20 @@ def in_order(function: Callable[[S], T], items: Iterable[S]) -> Iterator[T]:
         for left in running:
             left.cancel()
         wait(running)  # what they hold is the caller's
+
+
+def beside(one: Callable[[], T], function: Callable[[S], U], items: Iterable[S]) -> tuple[T, list[U]]:
+    """What is made by one piece of work, and what a function makes of each item meanwhile, in their order.
+
+    Args:
+        one: like the function, uses no other function of this module.
+    """
+    job = _threads(at_once()).submit(one)
+    try:
+        made = list(in_order(function, items))
+        return job.result(), made
+    finally:
+        wait([job])
 
 
 def at_once() -> int:

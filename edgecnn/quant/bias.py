@@ -26,53 +26,67 @@ from edgecnn.quant.observe import Observer, Summary
 from edgecnn.quant.patches import apart, padded, patches
 from edgecnn.quant.placement import place
 from edgecnn.quant.rounding import Batch
-from edgecnn.quant.table import Float, WeightQuantizer
-from edgecnn.threads import in_parts
+from edgecnn.quant.table import Float
 
 Double = NDArray[np.float64]
-Half = NDArray[np.float16]  # halves the memory of what is only averaged
+Codes = NDArray[np.int8]
 
+STEP = 1 / 80  # of a slope: HardSwish's reaches 1.5
 LOOKED_AT = 2**13  # positions of all images together, that a layer's output is looked at
 MOST_VALUES = 96 * 2**20  # of all layers there
 TRUSTED_FROM = 2.0  # standard errors of the mean
 LEAST = 1e-4  # of positions that must feel a channel's error, as if each did so in full
 
 
-@dataclass(frozen=True)
-class Outputs:
-    """Of layers in FP32.
+class FeltOfBatch(NamedTuple):
+    """What is felt of a layer's output behind its activation, in FP32, at an even sample of positions.
 
     Args:
-        values: of each layer, without its bias, (n, out, sampled positions) float16, batch by batch.
+        slopes: (out, n, positions), of the activation, in steps.
+        wanted: (n, out), the output without its bias, summed over positions by the squares of their slopes.
+    """
+
+    slopes: Codes
+    wanted: Double
+
+
+@dataclass(frozen=True)
+class Felt:
+    """What is felt of every layer.
+
+    Args:
+        batches: of each layer, by its output.
         positions: of an image, at most.
     """
 
-    values: dict[str, list[Half]]
+    batches: dict[str, list[FeltOfBatch]]
     positions: int
 
 
 class Errors(NamedTuple):
-    """Of a layer's output, (images, out): sums over positions, each by what is felt there.
+    """Sums over positions, each by what is felt there of a layer's output.
 
     Args:
-        own: what the rounded weight makes of the quantized input, less what the exact one does.
-        upstream: what the exact weight makes of the quantized input, less FP32's output.
-        felt: how much is, as if so many positions felt all of it.
+        inputs: (groups, out / groups, columns), over images too: the quantized input that weights multiply.
+        upstream: (images, out), what the exact weight makes of it, less FP32's output.
+        felt: (images, out), how much is, as if so many positions felt all of it.
     """
 
-    own: Double
+    inputs: Double
     upstream: Double
     felt: Double
 
 
-def layer_outputs(graph: Graph, batches: Sequence[Float]) -> Outputs:
-    """Every layer's FP32 output at an even sample of positions.
+def observe_felt(graph: Graph, batches: Sequence[Float]) -> Felt:
+    """What is felt of every layer.
 
-    They are of the very images that refine: another sample's would differ by more than the error that is sought.
+    The images are those that refine: another sample's outputs would differ by more than the error that is sought.
     """
     layers = set(place(graph).layers)
     biases = {
-        node.output[0]: graph.weights[node.input[2]].astype(np.float32) for node in graph.nodes if node.name in layers
+        node.output[0]: graph.weights[node.input[2]].astype(np.float32)[:, None]
+        for node in graph.nodes
+        if node.name in layers
     }
     names = list(biases)
     shapes = [graph.shapes[name] for name in names]
@@ -80,62 +94,55 @@ def layer_outputs(graph: Graph, batches: Sequence[Float]) -> Outputs:
     positions = -(-LOOKED_AT // images)
     while positions > 1 and images * _values(shapes, positions) > MOST_VALUES:
         positions //= 2
-    found: dict[str, list[Half]] = {name: [] for name in names}
-    largest = np.finfo(np.float16).max
+    found = Felt({name: [] for name in names}, positions)
     for summaries in Observer(graph, names, [Summary.GRID], positions).over(batches):
         for name in names:
             grid = summaries[name][Summary.GRID]
-            values = grid.reshape(*grid.shape[:2], -1) - biases[name][:, None]
-            found[name].append(np.clip(values, -largest, largest).astype(np.float16))
-    return Outputs(found, positions)
+            values = grid.reshape(*grid.shape[:2], -1)
+            slopes = np.rint(slope(graph, name, values) / STEP).astype(np.int8)
+            wanted = np.einsum("nop,nop->no", values - biases[name], _shares(slopes)).astype(np.float64)
+            found.batches[name].append(FeltOfBatch(np.ascontiguousarray(slopes.swapaxes(0, 1)), wanted))
+    return found
 
 
-def output_errors(
-    graph: Graph, node: onnx.NodeProto, rounded: WeightQuantizer, inputs: Sequence[Batch], wanted: Outputs
-) -> Errors:
-    """What quantization does to a layer's output.
+def batch_errors(node: onnx.NodeProto, weight: Float, positions: int, of_batch: tuple[Batch, FeltOfBatch]) -> Errors:
+    """What quantization in front of a layer does to its output, and how much the layer's own will count.
 
     Args:
-        inputs: of the quantized graph, batch by batch.
-        wanted: of the same batches.
+        weight: (out, in / groups, ...) float32, exact.
+        positions: of an image, at most, as ``Felt`` has it.
+        of_batch: the layer's input in the quantized graph, and what is felt of its output.
     """
-    weight, bias = (graph.weights[name].astype(np.float32) for name in node.input[1:3])
-    outputs, groups = len(weight), attributes(node).get("group", 1)
-    both = [one.reshape(groups, outputs // groups, -1) for one in (weight, rounded.real - weight)]
-    factors = np.concatenate(both, axis=1)
-
-    def of_batch(batch: Batch, want: Half) -> Errors:
-        value, stride = padded(node, batch())
-        rows = [
-            (factors @ part).reshape(groups, 2, outputs // groups, -1, want.shape[2])
-            for part in patches(weight, value, stride, wanted.positions)
-        ]
-        exact, lost = (found.reshape(outputs, *want.shape[::2]) for found in np.concatenate(rows, 3).swapaxes(0, 1))
-        real = want.astype(np.float32).swapaxes(0, 1)
-        felt = np.square(slope(graph, node.output[0], real + bias[:, None, None]))
-        upstream = exact - real
-        own, before = (np.einsum("oip,oip->io", one, felt) for one in (lost, upstream))
-        return Errors(*(found.astype(np.float64) for found in (own, before, felt.sum(axis=2).T)))
-
-    def of(part: Sequence[tuple[Batch, Half]]) -> list[Errors]:
-        return [of_batch(*pair) for pair in part]
-
-    pairs = list(zip(inputs, wanted.values[node.output[0]], strict=True))
-    rows = [row for part in in_parts(of, pairs) for row in part]
-    return Errors(*(np.concatenate(found) for found in zip(*rows, strict=True)))
+    batch, felt = of_batch
+    groups = attributes(node).get("group", 1)
+    grouped = weight.reshape(groups, len(weight) // groups, -1)
+    shares = _shares(felt.slopes)
+    inputs, outputs, first = np.zeros(grouped.shape), np.empty_like(felt.wanted), 0
+    value, stride = padded(node, batch())
+    for columns in patches(weight, value, stride, positions):
+        images = slice(first, first := first + columns.shape[2] // shares.shape[2])
+        some = shares[:, images]
+        outputs[images] = np.einsum("onp,onp->no", (grouped @ columns).reshape(some.shape), some)
+        inputs += some.reshape(*grouped.shape[:2], -1) @ columns.swapaxes(1, 2)
+    return Errors(inputs, outputs - felt.wanted, shares.sum(axis=2, dtype=np.float64).T)
 
 
-def corrected_bias(bias: Float, errors: Errors) -> Float:
+def corrected_bias(bias: Float, lost: Float, errors: Sequence[Errors]) -> Float:
     """The bias with which the error that is felt behind a layer is zero on average, as far as the images can tell.
 
     Args:
         bias: (out,) float32, of the FP32 layer.
+        lost: (out, in / groups, ...) float32, by which the rounded weight is above the exact one.
+        errors: of every batch.
     """
-    felt = errors.felt.sum(axis=0)
-    alive = felt > LEAST * len(errors.felt)  # else nothing of the channel reaches anything
-    whole = np.where(alive, felt, 1.0)
-    upstream = _trusted_mean(errors.upstream * len(errors.felt) / whole)
-    corrected: Float = (bias - np.where(alive, errors.own.sum(axis=0) / whole + upstream, 0.0)).astype(np.float32)
+    upstream, felt = (np.concatenate(found) for found in zip(*(found[1:] for found in errors), strict=True))
+    inputs = np.asarray(sum(found.inputs for found in errors))
+    own = (lost.reshape(inputs.shape) * inputs).sum(axis=2).reshape(-1)
+    total = felt.sum(axis=0)
+    alive = total > LEAST * len(felt)  # else nothing of the channel reaches anything
+    whole = np.where(alive, total, 1.0)
+    found = own / whole + _trusted_mean(upstream * len(felt) / whole)
+    corrected: Float = (bias - np.where(alive, found, 0.0)).astype(np.float32)
     return corrected
 
 
@@ -144,19 +151,23 @@ def slope(graph: Graph, tensor: str, values: Float) -> Float:
     users = {node.op_type for node in graph.consumers.get(tensor, [])}
     found = np.ones_like(values)
     if "Relu" in users:
-        found[values <= 0] = 0
+        found *= values > 0
     elif "Clip" in users:  # ReLU6
-        found[(values <= 0) | (values >= 6)] = 0
+        found *= (values > 0) & (values < 6)
     elif "HardSwish" in users:
-        found *= values / 3 + 0.5
-        found[values > 3], found[values < -3] = 1, 0
+        found = np.where(values > 3, found, np.where(values < -3, 0, values / 3 + 0.5)).astype(np.float32)
     elif "HardSigmoid" in users:
-        found /= 6
-        found[np.abs(values) >= 3] = 0
+        found *= (np.abs(values) < 3) / np.float32(6)
     elif "Sigmoid" in users:
         gate = 1 / (1 + np.exp(-values))
         found *= gate * (1 + values * (1 - gate)) if "Mul" in users else gate * (1 - gate)
     return found
+
+
+def _shares(slopes: Codes) -> Float:
+    """Of an error's square, that are felt."""
+    steps: Float = slopes * np.float32(STEP)
+    return np.square(steps)
 
 
 def _values(shapes: Sequence[Sequence[int]], positions: int) -> int:

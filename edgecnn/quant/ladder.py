@@ -18,7 +18,7 @@ from edgecnn.graph.session import as_many, in_chunks, memory_given_back
 from edgecnn.names import BALANCED, BEST, FAST
 from edgecnn.progress import Progress
 from edgecnn.quant.alone import Alone
-from edgecnn.quant.bias import Outputs, layer_outputs
+from edgecnn.quant.bias import Felt, observe_felt
 from edgecnn.quant.calibrate import BATCH, Range, observe_ranges
 from edgecnn.quant.equalize import equalize, find_groups
 from edgecnn.quant.histogram import MIN_MAX, Histogram, candidates
@@ -115,7 +115,7 @@ class _Ladder:
         self._histograms: dict[str, Histogram] = {}
         self._widest: dict[str, Range] = {}
         self._measured: tuple[Measured, ...] = ()  # of this graph
-        self._wanted: dict[str, Outputs] = {}  # outputs of layers, by the graph's sha256
+        self._felt: dict[str, Felt] = {}  # by the graph's sha256
         self._rounded: Candidate | None = None
         self._sensitivity: dict[str, float] = {}
 
@@ -235,10 +235,10 @@ class _Ladder:
             refined = replace(OPENVINO, reduced_range=refined.reduced_range)
         graph, images = candidate.graph, self._refining
         with self._progress.stage("refine layers", len(refined.kept(candidate.table).layers)):
-            if graph.sha256 not in self._wanted:
-                self._wanted = {graph.sha256: layer_outputs(graph, in_chunks(images, CHUNK))}
-            wanted, advance = self._wanted[graph.sha256], self._progress.advance
-            table = refine(graph, candidate.table, images, wanted, advance, refined, candidate.refined)
+            if graph.sha256 not in self._felt:
+                self._felt = {graph.sha256: observe_felt(graph, in_chunks(images, CHUNK))}
+            felt, advance = self._felt[graph.sha256], self._progress.advance
+            table = refine(graph, candidate.table, images, felt, advance, refined, candidate.refined)
         return replace(candidate, table=table, refined=True)
 
     def _table(self, graph: Graph, ranges: dict[str, Chosen]) -> QuantizerTable:

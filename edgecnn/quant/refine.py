@@ -16,7 +16,7 @@ from edgecnn.data.split import spread
 from edgecnn.graph.graph import Graph
 from edgecnn.graph.session import in_chunks, shared_session
 from edgecnn.names import INPUT
-from edgecnn.quant.bias import Outputs, corrected_bias, output_errors
+from edgecnn.quant.bias import Felt, batch_errors, corrected_bias
 from edgecnn.quant.lower.profiles import OPENVINO
 from edgecnn.quant.lower.qdq import Profile, lower
 from edgecnn.quant.rounding import observe_moments, round_weights
@@ -24,7 +24,7 @@ from edgecnn.quant.saturation import code_limits
 from edgecnn.quant.segments import segments
 from edgecnn.quant.table import QuantizerTable
 from edgecnn.recipe import Preprocess
-from edgecnn.threads import in_order, one_blas_thread
+from edgecnn.threads import beside, in_order, one_blas_thread
 
 CHUNK = 8  # images that a segment runs over at a time
 MOST_IMAGES = 256
@@ -37,7 +37,7 @@ def refine(
     graph: Graph,
     table: QuantizerTable,
     images: Float,
-    wanted: Outputs,
+    felt: Felt,
     on_layer: Callable[[], None] = lambda: None,
     profile: Profile = OPENVINO,
     rounded: bool = False,
@@ -46,7 +46,7 @@ def refine(
 
     Args:
         images: (n, C, H, W) float32, normalised; the codes of all live tensors of this many are held in memory.
-        wanted: ``layer_outputs`` of the same graph and ``in_chunks`` of the same images.
+        felt: ``observe_felt`` of the same graph and ``in_chunks`` of the same images.
         on_layer: called after each layer.
         profile: whose graph is refined, layer by layer; layers that it leaves in float keep their codes.
         rounded: the weights are already, over a graph that differs in few layers; biases alone follow.
@@ -64,12 +64,15 @@ def refine(
             weight = graph.weights[layer.weight].astype(np.float32)
             quantizer, codes = table.activations[layer.input], f"{layer.input}/QuantizeLinear"
             inputs = [partial(quantizer.dequantize, value[codes]) for value in values]
-            found = table.weights[layer.weight]
+            rounding = partial(table.weights.__getitem__, layer.weight)
             if not rounded:
+                limits = code_limits(node, weight, profile.reduced_range)
                 moments = observe_moments(node, weight, inputs)
-                found = round_weights(weight, found.scale, moments, code_limits(node, weight, profile.reduced_range))
-            bias = graph.weights[layer.bias].astype(np.float32)
-            bias = corrected_bias(bias, output_errors(graph, node, found, inputs, wanted))
+                rounding = partial(round_weights, weight, rounding().scale, moments, limits)
+            errors_of = partial(batch_errors, node, weight, felt.positions)
+            pairs = zip(inputs, felt.batches[node.output[0]], strict=True)
+            found, errors = beside(rounding, errors_of, pairs)
+            bias = corrected_bias(graph.weights[layer.bias].astype(np.float32), found.real - weight, errors)
             weights[layer.weight], biases[layer.bias] = found, bias
             constants[f"{layer.weight}/codes"] = numpy_helper.from_array(found.codes, f"{layer.weight}/codes")
             constants[f"{layer.weight}/scale"] = numpy_helper.from_array(found.scale, f"{layer.weight}/scale")

@@ -8,7 +8,7 @@ from collections.abc import Iterator
 import pytest
 from threadpoolctl import threadpool_info, threadpool_limits
 
-from edgecnn.threads import PARTS, in_order, in_parts, one_blas_thread, threads_each
+from edgecnn.threads import PARTS, beside, in_order, in_parts, one_blas_thread, threads_each
 
 
 @pytest.mark.parametrize("count", [1, 3, 4, 5, 11, 64])
@@ -109,3 +109,24 @@ def test_runtimes_share_the_cores(monkeypatch: pytest.MonkeyPatch) -> None:
     for cores, each in ((1, 1), (2, 1), (4, 1), (6, 2), (8, 2), (64, 16)):
         monkeypatch.setattr(os, "sched_getaffinity", lambda process, cores=cores: set(range(cores)))
         assert threads_each() == each
+
+
+def test_one_piece_of_work_beside_items(at_once: int) -> None:
+    names: list[str] = []
+    assert beside(lambda: names.append("one"), lambda item: item * 2, range(7)) == (None, [0, 2, 4, 6, 8, 10, 12])
+    assert names == ["one"]
+
+
+def test_what_either_raises_is_raised_when_both_have_ended(at_once: int) -> None:
+    ended: list[str] = []
+
+    def one() -> None:
+        time.sleep(0.1)
+        ended.append("one")
+
+    with pytest.raises(ZeroDivisionError):
+        beside(one, lambda item: 1 // item, [1, 0, 2])
+    assert ended == ["one"]
+    with pytest.raises(ZeroDivisionError):
+        beside(lambda: 1 // 0, ended.append, ["a", "b"])
+    assert ended == ["one", "a", "b"]

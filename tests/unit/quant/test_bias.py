@@ -12,7 +12,7 @@ from onnx import NodeProto
 from edgecnn.graph.attributes import attributes
 from edgecnn.graph.graph import Graph
 from edgecnn.quant import bias as correction
-from edgecnn.quant.bias import Errors, corrected_bias, layer_outputs, output_errors, slope
+from edgecnn.quant.bias import STEP, Errors, batch_errors, corrected_bias, observe_felt, slope
 from edgecnn.quant.observe import observe_values
 from edgecnn.quant.patches import apart
 from edgecnn.quant.placement import place
@@ -29,9 +29,16 @@ def noise(count: int, seed: int = 1) -> Float:
     return np.random.default_rng(seed).normal(0, 1, (count, 3, 32, 32)).astype(np.float32)
 
 
-def corrected(errors: Double) -> Float:
-    """The bias of a layer that rounding left as it was, whose outputs have these errors too many: (images, 4)."""
-    return corrected_bias(ZERO, Errors(np.zeros_like(errors), -errors, np.ones_like(errors)))
+def corrected(upstream: Double, felt: Double | None = None, lost: float = 0.0) -> Float:
+    """The bias of a layer of four channels that is off by so much: (images, 4).
+
+    Args:
+        felt: (images, 4), all of it where nothing is said.
+        lost: by rounding, in each image and channel.
+    """
+    felt = np.ones_like(upstream) if felt is None else felt
+    inputs = felt.sum(axis=0).reshape(1, 4, 1)  # an input of 1 everywhere
+    return corrected_bias(ZERO, np.full((4, 1), lost, np.float32), [Errors(inputs, upstream, felt)])
 
 
 def layer(node: NodeProto, value: Float, weight: Float) -> Float:
@@ -77,36 +84,43 @@ def test_errors_are_those_of_the_layers_output(
 ) -> None:
     monkeypatch.setattr(correction, "MOST_VALUES", values)
     graph, chunks = tiny_graph(name), [noise(3), noise(2, 2)]
-    wanted = layer_outputs(graph, chunks)
+    felt = observe_felt(graph, chunks)
     layers = [node for node in graph.nodes if node.name in place(graph).layers]
     inputs = list(observe_values(graph, {node.input[0] for node in layers}, chunks))
     outputs = list(observe_values(graph, {node.output[0] for node in layers}, chunks))
     for node in layers:
         weight, bias = (graph.weights[name].astype(np.float32) for name in node.input[1:3])
-        rounded = weight_quantizer("w", weight, np.zeros(len(weight), np.float32), 1.0)
+        lost = weight_quantizer("w", weight, np.zeros(len(weight), np.float32), 1.0).real - weight
         moved = [chunk[node.input[0]] + 1 for chunk in inputs]
-        found = output_errors(graph, node, rounded, [partial(np.asarray, value) for value in moved], wanted)
+        pairs = zip([partial(np.asarray, value) for value in moved], felt.batches[node.output[0]], strict=True)
+        found = [batch_errors(node, weight, felt.positions, pair) for pair in pairs]
         want = np.concatenate([chunk[node.output[0]] for chunk in outputs])
         offset = bias.reshape(1, -1, *[1] * (want.ndim - 2))
-        want = (want - offset).astype(np.float16).astype(np.float32) + offset  # as it is kept
         value = np.concatenate(moved)
-        lost = layer(node, value, rounded.real - weight)
+        own = layer(node, value, lost)
         upstream = layer(node, value, weight) + offset - want
-        felt = slope(graph, node.output[0], want) ** 2
+        shares = np.square(np.rint(slope(graph, node.output[0], want) / STEP).astype(np.float32) * np.float32(STEP))
         if want.ndim == 4:
-            step = apart(want.shape[2], want.shape[3], wanted.positions)
-            lost, upstream, felt = (one[:, :, ::step, ::step] for one in (lost, upstream, felt))
-        for got, made in zip(found, (lost * felt, upstream * felt, felt), strict=True):
-            sums = made.reshape(*made.shape[:2], -1).sum(axis=2)
-            np.testing.assert_allclose(got, sums, atol=1e-4 * max(1.0, float(np.abs(sums).max())))
+            step = apart(want.shape[2], want.shape[3], felt.positions)
+            own, upstream, shares = (one[:, :, ::step, ::step] for one in (own, upstream, shares))
+        images, columns = (sum(errors.inputs for errors in found), lost.reshape(len(lost), -1))
+        got = (
+            (columns * np.reshape(images, columns.shape)).sum(axis=1),
+            np.concatenate([errors.upstream for errors in found]),
+            np.concatenate([errors.felt for errors in found]),
+        )
+        made = [(one * shares).reshape(*want.shape[:2], -1).sum(axis=2) for one in (own, upstream)]
+        sums = made[0].sum(axis=0), made[1], shares.reshape(*want.shape[:2], -1).sum(axis=2)
+        for one, other in zip(got, sums, strict=True):
+            np.testing.assert_allclose(one, other, atol=1e-4 * max(1.0, float(np.abs(other).max())))
 
 
-def test_outputs_fit_in_their_memory(tiny_graph: TinyGraph, monkeypatch: pytest.MonkeyPatch) -> None:
-    whole = layer_outputs(tiny_graph(), [noise(4)])
-    count = sum(found.size for parts in whole.values.values() for found in parts)
+def test_what_is_felt_fits_in_its_memory(tiny_graph: TinyGraph, monkeypatch: pytest.MonkeyPatch) -> None:
+    whole = observe_felt(tiny_graph(), [noise(4)])
+    count = sum(found.slopes.size for batches in whole.batches.values() for found in batches)
     monkeypatch.setattr(correction, "MOST_VALUES", count // 3)
-    fewer = layer_outputs(tiny_graph(), [noise(4)])
-    assert sum(found.size for parts in fewer.values.values() for found in parts) <= count // 3
+    fewer = observe_felt(tiny_graph(), [noise(4)])
+    assert sum(found.slopes.size for batches in fewer.batches.values() for found in batches) <= count // 3
     assert fewer.positions < whole.positions
 
 
@@ -114,20 +128,23 @@ def test_outputs_fit_in_their_memory(tiny_graph: TinyGraph, monkeypatch: pytest.
 
 
 def test_what_rounding_moves_is_taken_out_whole_however_images_differ() -> None:
-    own = RANDOM.normal(0, 3, (40, 4)) + 1
+    inputs, lost = RANDOM.normal(0, 3, (2, 2, 5)), RANDOM.normal(0, 1, (4, 5)).astype(np.float32)
     felt = RANDOM.uniform(0.5, 2, (40, 4))
-    found = corrected_bias(ZERO, Errors(own, np.zeros((40, 4)), felt))
-    np.testing.assert_allclose(found, -own.sum(axis=0) / felt.sum(axis=0), rtol=1e-6)
+    batches = [Errors(inputs, np.zeros((20, 4)), part) for part in (felt[:20], felt[20:])]
+    own = (lost * 2 * inputs.reshape(4, 5)).sum(axis=1)
+    np.testing.assert_allclose(corrected_bias(ZERO, lost, batches), -own / felt.sum(axis=0), rtol=1e-5)
 
 
 def test_an_error_that_all_images_share_is_taken_out() -> None:
-    np.testing.assert_allclose(corrected(np.tile([[0.5, -2.0, 0.0, 1e-3]], (20, 1))), [0.5, -2.0, 0.0, 1e-3], rtol=1e-6)
+    np.testing.assert_allclose(
+        corrected(np.tile([[-0.5, 2.0, 0.0, -1e-3]], (20, 1))), [0.5, -2.0, 0.0, 1e-3], rtol=1e-6
+    )
 
 
 def test_an_error_within_two_standard_errors_is_left_alone() -> None:
     errors = RANDOM.normal(0, 1, (50, 4))
     errors += -errors.mean(axis=0) + [0, 0.1, 0.25, 1.0]  # the standard error is about 0.14
-    found = corrected(errors)
+    found = corrected(-errors)
     np.testing.assert_array_equal(found[:3], 0)
     assert 0.85 < found[3] < 1
 
@@ -139,7 +156,7 @@ def test_one_image_says_nothing_of_others() -> None:
 def test_a_channel_that_nothing_is_felt_of_keeps_its_bias() -> None:
     felt = np.ones((20, 4))
     felt[:, 1] = 0
-    found = corrected_bias(ZERO, Errors(np.ones((20, 4)), np.ones((20, 4)), felt))
+    found = corrected(np.ones((20, 4)), felt, lost=1.0)
     np.testing.assert_allclose(found, [-2, 0, -2, -2])
 
 
@@ -147,6 +164,5 @@ def test_an_error_that_is_not_felt_moves_nothing_that_is() -> None:
     """Most of an image lies where HardSwish is flat and is off by 1; where it is steep nothing is off."""
     felt = np.array([0.0] * 9 + [1.0])
     errors = np.array([1.0] * 9 + [0.0])
-    sums = (errors * felt).sum()
-    found = corrected_bias(ZERO, Errors(np.full((20, 4), sums), np.full((20, 4), sums), np.full((20, 4), felt.sum())))
+    found = corrected(np.full((20, 4), (errors * felt).sum()), np.full((20, 4), felt.sum()))
     np.testing.assert_array_equal(found, ZERO)

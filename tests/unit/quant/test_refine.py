@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 from edgecnn.errors import InputError
 from edgecnn.graph.graph import Graph
 from edgecnn.graph.session import in_chunks
-from edgecnn.quant.bias import Outputs, layer_outputs, slope
+from edgecnn.quant.bias import Felt, observe_felt, slope
 from edgecnn.quant.calibrate import observe_ranges
 from edgecnn.quant.lower.profiles import OPENVINO
 from edgecnn.quant.lower.qdq import lower
@@ -26,8 +26,8 @@ def noise(count: int, seed: int = 1) -> NDArray[np.float32]:
     return np.random.default_rng(seed).normal(0, 1, (count, 3, 32, 32)).astype(np.float32)
 
 
-def wanted(graph: Graph, images: NDArray[np.float32]) -> Outputs:
-    return layer_outputs(graph, in_chunks(images, CHUNK))
+def felt(graph: Graph, images: NDArray[np.float32]) -> Felt:
+    return observe_felt(graph, in_chunks(images, CHUNK))
 
 
 def felt_errors(graph: Graph, table: QuantizerTable, images: NDArray[np.float32]) -> list[float]:
@@ -46,7 +46,7 @@ def felt_errors(graph: Graph, table: QuantizerTable, images: NDArray[np.float32]
 
 @pytest.fixture(scope="module")
 def refined(tiny_graph: TinyGraph, tiny_table: TinyTable) -> QuantizerTable:
-    return refine(tiny_graph(), tiny_table(), noise(IMAGES), wanted(tiny_graph(), noise(IMAGES)))
+    return refine(tiny_graph(), tiny_table(), noise(IMAGES), felt(tiny_graph(), noise(IMAGES)))
 
 
 def test_less_error_is_felt_behind_layers_on_other_images_too(
@@ -78,8 +78,8 @@ def test_refining_twice_gives_the_same_table_and_counts_its_layers(
     tiny_graph: TinyGraph, tiny_table: TinyTable, refined: QuantizerTable
 ) -> None:
     seen: list[None] = []
-    outputs = wanted(tiny_graph(), noise(IMAGES))
-    again = refine(tiny_graph(), tiny_table(), noise(IMAGES), outputs, lambda: seen.append(None))
+    shares = felt(tiny_graph(), noise(IMAGES))
+    again = refine(tiny_graph(), tiny_table(), noise(IMAGES), shares, lambda: seen.append(None))
     assert len(seen) == len(refined.layers)
     for name, quantizer in refined.weights.items():
         np.testing.assert_array_equal(again.weights[name].codes, quantizer.codes)
@@ -92,8 +92,8 @@ def test_biases_alone_follow_where_weights_are_rounded_already(
 ) -> None:
     """With one layer in float, what the layers behind it are given is another input."""
     mixed = refined.without([refined.layers[3].node])
-    outputs = wanted(tiny_graph(), noise(IMAGES))
-    again = refine(tiny_graph(), mixed, noise(IMAGES), outputs, rounded=True)
+    shares = felt(tiny_graph(), noise(IMAGES))
+    again = refine(tiny_graph(), mixed, noise(IMAGES), shares, rounded=True)
     for name, quantizer in again.weights.items():
         np.testing.assert_array_equal(quantizer.codes, refined.weights[name].codes)
     before, after = [layer.bias for layer in refined.layers[:3]], [layer.bias for layer in refined.layers[4:]]
