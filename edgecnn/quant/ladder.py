@@ -1,4 +1,4 @@
-"""The ladder: each rung is one more means against lost accuracy, and stays only if images held out say that it helps.
+"""The ladder: each rung is one more means against lost accuracy, and images that were held out may turn it down.
 
 1. placement and min-max ranges, per-channel weights; 2. the range of each tensor; 3. second-order rounding and bias
 correction; 4. equalization; 5. float layers, where they cost hardly any time; 6. mixed precision, by time measured on
@@ -30,7 +30,7 @@ from edgecnn.quant.pixels import PIXELS, on_pixel_grid
 from edgecnn.quant.placement import Placement, Role, place
 from edgecnn.quant.ranges import TRIED, Chosen, Measured, observe_histograms, search_ranges
 from edgecnn.quant.refine import CHUNK, refine, refinement_images
-from edgecnn.quant.rungs import Candidate, Judge, Rung, Timer
+from edgecnn.quant.rungs import DOUBT_DB, WORTH_DB, Candidate, Judge, Rung, Timer
 from edgecnn.quant.sensitivity import tensor_sensitivities
 from edgecnn.quant.table import QuantizerTable, make_table
 from edgecnn.recipe import Preprocess
@@ -116,7 +116,6 @@ class _Ladder:
         self._widest: dict[str, Range] = {}
         self._measured: tuple[Measured, ...] = ()  # of this graph
         self._felt: dict[str, Felt] = {}  # by the graph's sha256
-        self._rounded: Candidate | None = None
         self._sensitivity: dict[str, float] = {}
 
     def min_max(self) -> None:
@@ -132,11 +131,10 @@ class _Ladder:
                 graph, placement, self._histograms, ranges, self._judging[self._some], self._progress.advance, signed
             )
         found = searched.best.ranges
-        self.judge.consider("range search", Candidate(graph, found, self._table(graph, found)))
+        self.judge.consider("range search", Candidate(graph, found, self._table(graph, found)), DOUBT_DB)
 
     def rounding_and_bias(self) -> None:
-        self._rounded = self._refined(self.judge.best)
-        self.judge.consider("rounding and bias", self._rounded)
+        self.judge.consider("rounding and bias", self._refined(self.judge.best), DOUBT_DB)
 
     def equalization(self) -> None:
         with self._progress.stage("equalize"):
@@ -163,11 +161,7 @@ class _Ladder:
         candidate = self._refitted(best, best.table.without(islands))
         tables = [self._profile.kept(one.table) for one in (best, candidate)]
         slowdown = self._timer(best.graph, tables)[0] if self._timer is not None else None
-        self.judge.consider("float layers", candidate, slowdown, fewer_int8=True)
-        if self._rounded is not None and not best.refined:
-            # Rounding that was turned down may help once the noise of these layers' inputs is gone.
-            rounded = self._refitted(self._rounded, self._rounded.table.without(islands))
-            self.judge.consider("float layers, rounded", rounded, slowdown)
+        self.judge.consider("float layers", candidate, WORTH_DB, slowdown)
 
     def mixed_precision(self) -> None:
         """As many as the device has time for."""
@@ -178,7 +172,7 @@ class _Ladder:
         with self._progress.stage("time layers", len(worthwhile(self._sensitivity, kept))):
             table, slowdown = mixed_precision(best.graph, kept, self._sensitivity, self._timer, self._progress.advance)
         if table is not kept:
-            self.judge.consider("mixed precision", self._refitted(best, table), slowdown, fewer_int8=True)
+            self.judge.consider("mixed precision", self._refitted(best, table), WORTH_DB, slowdown)
 
     def _refitted(self, candidate: Candidate, table: QuantizerTable) -> Candidate:
         """A candidate with fewer INT8 layers, whose biases follow where they were corrected."""

@@ -20,7 +20,10 @@ from edgecnn.quant.ranges import Chosen
 from edgecnn.quant.table import QuantizerTable
 
 CLEARLY = 0.5  # of a divergence
-WORTH_DB = 0.5  # that layers in float have to add to the signal-to-noise ratio, a ninth of the noise, for their time
+# What a rung has to add to the signal-to-noise ratio on held-out images, which are few and tell little apart.
+DOUBT_DB = -3.0  # of what nearly always helps: it is turned down where it doubles the noise
+BETTER_DB = 0.0
+WORTH_DB = 0.5  # a ninth of the noise, of layers in float, for the time that they take
 DOUBT = 0.05  # that a ladder may stop early with: one-sided
 
 
@@ -46,7 +49,7 @@ class Rung:
     """What the held-out images said of one rung.
 
     Args:
-        kept: it was better than the rung kept before it, by KL divergence; with more layers in float, by its noise.
+        kept: its noise was little enough against that of the rung kept before it.
         ranges: how many tensors have their range by each method.
         refined: weights were rounded to second order and biases corrected.
         top1: share of right answers, 0..1, where the held-out images have labels; ``top1_reference`` is FP32's.
@@ -116,22 +119,19 @@ class Judge:
         return self._best[1]
 
     def consider(
-        self, name: str, candidate: Candidate, slowdown: Slowdown | None = None, fewer_int8: bool = False
+        self, name: str, candidate: Candidate, gain_db: float = BETTER_DB, slowdown: Slowdown | None = None
     ) -> None:
-        """Keeps a candidate if it is better than the best so far, and its evidence in any case.
+        """Keeps a candidate if it has so much less noise than the best so far, and its evidence in any case.
+
+        Noise, because it ranks candidates as thousands of other images do more often than divergence, of which a few
+        unsure images make the most.
 
         Args:
-            fewer_int8: it is the best so far with more layers in float. That takes noise out for certain, and costs
-                time: asked is how much noise, and not the divergence, of which a few sure images say little.
+            gain_db: of the signal-to-noise ratio, at least; the first candidate is kept whatever it has.
         """
         answers = self._answers(candidate, EVERY)
         parity = compare(self._want, answers)
-        if self._best is None:
-            kept = True
-        elif fewer_int8:
-            kept = parity.sqnr_db >= self._best[0].sqnr_db + WORTH_DB
-        else:
-            kept = _closer(parity, self._best[0], answers.shape[1])
+        kept = self._best is None or parity.sqnr_db >= self._best[0].sqnr_db + gain_db
         if kept:
             self._best = (parity, candidate)
         self._note(name, candidate, answers, parity, EVERY, kept, slowdown)
@@ -192,11 +192,6 @@ class Judge:
 
     def _top1(self, answers: Float, some: slice) -> float | None:
         return None if self._labels is None else float((answers.argmax(axis=1) == self._labels[some]).mean())
-
-
-def _closer(found: Parity, best: Parity, classes: int) -> bool:
-    """By KL divergence, of which one class has none."""
-    return found.kl < best.kl if classes > 1 else found.sqnr_db > best.sqnr_db
 
 
 def most_changes(n: int, max_drop_pp: float) -> int:
