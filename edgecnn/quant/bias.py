@@ -135,7 +135,7 @@ def corrected_bias(bias: Float, lost: Float, errors: Sequence[Errors]) -> Float:
         lost: (out, in / groups, ...) float32, by which the rounded weight is above the exact one.
         errors: of every batch.
     """
-    upstream, felt = (np.concatenate(found) for found in zip(*(found[1:] for found in errors), strict=True))
+    upstream, felt = (np.concatenate(found) for found in ([e.upstream for e in errors], [e.felt for e in errors]))
     inputs = np.asarray(sum(found.inputs for found in errors))
     own = (lost.reshape(inputs.shape) * inputs).sum(axis=2).reshape(-1)
     total = felt.sum(axis=0)

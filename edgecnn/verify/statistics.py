@@ -9,6 +9,7 @@ from numpy.typing import NDArray
 from edgecnn.data.preprocess import Float
 
 Z95 = 1.959963984540054  # two-sided 95 % of the normal distribution
+NEGLIGIBLE = 1e-17  # of a sum of floats
 
 
 @dataclass(frozen=True)
@@ -78,9 +79,11 @@ def share_interval(share: float, n: int) -> tuple[float, float]:
 
 def mcnemar_p(lost: int, won: int) -> float:
     """Exact two-sided McNemar test (McNemar 1947): the discordant pairs as tosses of a fair coin."""
-    tosses = lost + won
-    ways = tail = 1  # of no heads
-    for heads in range(min(lost, won)):
-        ways = ways * (tosses - heads) // (heads + 1)
-        tail += ways
-    return min(1.0, 2 * tail / (1 << tosses))  # Python divides integers of any length exactly
+    tosses, most = lost + won, min(lost, won)
+    share, tail = 1.0, 0.0  # of what the most heads have, and of all from there on down
+    for heads in range(most, -1, -1):
+        tail += share
+        share *= heads / (tosses - heads + 1)
+        if share < NEGLIGIBLE * tail:
+            break
+    return min(1.0, 2 * tail * (math.comb(tosses, most) / (1 << tosses)))  # Python divides integers of any length
