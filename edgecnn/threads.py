@@ -32,9 +32,14 @@ def one_blas_thread() -> Iterator[None]:
 
 def in_parts(function: Callable[[Sequence[S]], T], items: Sequence[S]) -> list[T]:
     """What a function makes of each part of the items, in their order, on as many threads as there are cores for."""
+    return list(in_order(function, parts(items)))
+
+
+def parts(items: Sequence[S]) -> list[Sequence[S]]:
+    """Items in their order, in parts that are the same whatever the number of cores."""
     count = min(PARTS, len(items))
     bounds = [-(-len(items) * part // count) for part in range(count + 1)]  # a large part first: small ones fill up
-    return list(in_order(function, [items[start:stop] for start, stop in pairwise(bounds)]))
+    return [items[start:stop] for start, stop in pairwise(bounds)]
 
 
 def in_order(function: Callable[[S], T], items: Iterable[S]) -> Iterator[T]:

@@ -105,26 +105,30 @@ def observe_felt(graph: Graph, batches: Sequence[Float]) -> Felt:
     return found
 
 
-def batch_errors(node: onnx.NodeProto, weight: Float, positions: int, of_batch: tuple[Batch, FeltOfBatch]) -> Errors:
+def output_errors(
+    node: onnx.NodeProto, weight: Float, positions: int, batches: Sequence[tuple[Batch, FeltOfBatch]]
+) -> Errors:
     """What quantization in front of a layer does to its output, and how much the layer's own will count.
 
     Args:
         weight: (out, in / groups, ...) float32, exact.
         positions: of an image, at most, as ``Felt`` has it.
-        of_batch: the layer's input in the quantized graph, and what is felt of its output.
+        batches: the layer's input in the quantized graph, and what is felt of its output.
     """
-    batch, felt = of_batch
     groups = attributes(node).get("group", 1)
     grouped = weight.reshape(groups, len(weight) // groups, -1)
-    shares = _shares(felt.slopes)
-    inputs, outputs, first = np.zeros(grouped.shape), np.empty_like(felt.wanted), 0
-    value, stride = padded(node, batch())
-    for columns in patches(weight, value, stride, positions):
-        images = slice(first, first := first + columns.shape[2] // shares.shape[2])
-        some = shares[:, images]
-        outputs[images] = np.einsum("onp,onp->no", (grouped @ columns).reshape(some.shape), some)
-        inputs += some.reshape(*grouped.shape[:2], -1) @ columns.swapaxes(1, 2)
-    return Errors(inputs, outputs - felt.wanted, shares.sum(axis=2, dtype=np.float64).T)
+    inputs, upstream, felt = np.zeros(grouped.shape), [], []
+    for batch, of_batch in batches:
+        shares, made, first = _shares(of_batch.slopes), np.empty_like(of_batch.wanted), 0
+        value, stride = padded(node, batch())
+        for columns in patches(weight, value, stride, positions):
+            images = slice(first, first := first + columns.shape[2] // shares.shape[2])
+            some = shares[:, images]
+            made[images] = np.einsum("onp,onp->no", (grouped @ columns).reshape(some.shape), some)
+            inputs += some.reshape(*grouped.shape[:2], -1) @ columns.swapaxes(1, 2)
+        upstream.append(made - of_batch.wanted)
+        felt.append(shares.sum(axis=2, dtype=np.float64).T)
+    return Errors(inputs, np.concatenate(upstream), np.concatenate(felt))
 
 
 def corrected_bias(bias: Float, lost: Float, errors: Sequence[Errors]) -> Float:
@@ -133,10 +137,10 @@ def corrected_bias(bias: Float, lost: Float, errors: Sequence[Errors]) -> Float:
     Args:
         bias: (out,) float32, of the FP32 layer.
         lost: (out, in / groups, ...) float32, by which the rounded weight is above the exact one.
-        errors: of every batch.
+        errors: of every image.
     """
     upstream, felt = (np.concatenate(found) for found in ([e.upstream for e in errors], [e.felt for e in errors]))
-    inputs = np.asarray(sum(found.inputs for found in errors))
+    inputs = np.sum([found.inputs for found in errors], axis=0)
     own = (lost.reshape(inputs.shape) * inputs).sum(axis=2).reshape(-1)
     total = felt.sum(axis=0)
     alive = total > LEAST * len(felt)  # else nothing of the channel reaches anything
@@ -159,7 +163,7 @@ def slope(graph: Graph, tensor: str, values: Float) -> Float:
     elif "HardSigmoid" in users:
         found *= (np.abs(values) < 3) / np.float32(6)
     elif "Sigmoid" in users:
-        gate = 1 / (1 + np.exp(-values))
+        gate = (1 + np.tanh(values / 2)) / 2
         found *= gate * (1 + values * (1 - gate)) if "Mul" in users else gate * (1 - gate)
     return found
 

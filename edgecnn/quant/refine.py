@@ -16,7 +16,7 @@ from edgecnn.data.split import spread
 from edgecnn.graph.graph import Graph
 from edgecnn.graph.session import in_chunks, shared_session
 from edgecnn.names import INPUT
-from edgecnn.quant.bias import Felt, batch_errors, corrected_bias
+from edgecnn.quant.bias import Felt, corrected_bias, output_errors
 from edgecnn.quant.lower.profiles import OPENVINO
 from edgecnn.quant.lower.qdq import Profile, lower
 from edgecnn.quant.rounding import observe_moments, round_weights
@@ -24,7 +24,7 @@ from edgecnn.quant.saturation import code_limits
 from edgecnn.quant.segments import segments
 from edgecnn.quant.table import QuantizerTable
 from edgecnn.recipe import Preprocess
-from edgecnn.threads import beside, in_order, one_blas_thread
+from edgecnn.threads import beside, in_order, one_blas_thread, parts
 
 CHUNK = 8  # images that a segment runs over at a time
 MOST_IMAGES = 256
@@ -69,9 +69,9 @@ def refine(
                 limits = code_limits(node, weight, profile.reduced_range)
                 moments = observe_moments(node, weight, inputs)
                 rounding = partial(round_weights, weight, rounding().scale, moments, limits)
-            errors_of = partial(batch_errors, node, weight, felt.positions)
-            pairs = zip(inputs, felt.batches[node.output[0]], strict=True)
-            found, errors = beside(rounding, errors_of, pairs)
+            errors_of = partial(output_errors, node, weight, felt.positions)
+            batches = list(zip(inputs, felt.batches[node.output[0]], strict=True))
+            found, errors = beside(rounding, errors_of, parts(batches))
             bias = corrected_bias(graph.weights[layer.bias].astype(np.float32), found.real - weight, errors)
             weights[layer.weight], biases[layer.bias] = found, bias
             constants[f"{layer.weight}/codes"] = numpy_helper.from_array(found.codes, f"{layer.weight}/codes")
