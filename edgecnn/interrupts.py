@@ -10,6 +10,8 @@ import signal
 import threading
 from types import FrameType
 
+from edgecnn.errors import INTERRUPTED
+
 AGAIN_S = 0.02  # until an interrupt that has to wait is looked at again
 
 SIGNALS = (signal.SIGINT, signal.SIGTERM)
@@ -51,7 +53,7 @@ def interrupted() -> bool:
 
 def exit_code() -> int:
     """Of an interrupted process, as shells have it: 128 and the signal, of the first if there were several."""
-    return 128 + (_came[0] if _came else signal.SIGINT)
+    return 128 + _came[0] if _came else INTERRUPTED
 
 
 def _importing(frame: FrameType | None) -> bool:

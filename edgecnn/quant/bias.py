@@ -43,10 +43,12 @@ class FeltOfBatch(NamedTuple):
 
     Args:
         slopes: (out, n, positions), of the activation, in steps.
+        felt: (n, out), how much of an error's square is, as if so many positions felt all of it.
         wanted: (n, out), the output without its bias, summed over positions by the squares of their slopes.
     """
 
     slopes: Codes
+    felt: Double
     wanted: Double
 
 
@@ -69,7 +71,7 @@ class Errors(NamedTuple):
     Args:
         inputs: (groups, out / groups, columns), over images too: the quantized input that weights multiply.
         upstream: (images, out), what the exact weight makes of it, less FP32's output.
-        felt: (images, out), how much is, as if so many positions felt all of it.
+        felt: (images, out), as ``FeltOfBatch`` has it.
     """
 
     inputs: Double
@@ -100,8 +102,10 @@ def observe_felt(graph: Graph, batches: Sequence[Float]) -> Felt:
             grid = summaries[name][Summary.GRID]
             values = grid.reshape(*grid.shape[:2], -1)
             slopes = np.rint(slope(graph, name, values) / STEP).astype(np.int8)
-            wanted = np.einsum("nop,nop->no", values - biases[name], _shares(slopes)).astype(np.float64)
-            found.batches[name].append(FeltOfBatch(np.ascontiguousarray(slopes.swapaxes(0, 1)), wanted))
+            shares = _shares(slopes)
+            wanted = np.einsum("nop,nop->no", values - biases[name], shares).astype(np.float64)
+            by_output = np.ascontiguousarray(slopes.swapaxes(0, 1))
+            found.batches[name].append(FeltOfBatch(by_output, shares.sum(axis=2, dtype=np.float64), wanted))
     return found
 
 
@@ -117,7 +121,7 @@ def output_errors(
     """
     groups = attributes(node).get("group", 1)
     grouped = weight.reshape(groups, len(weight) // groups, -1)
-    inputs, upstream, felt = np.zeros(grouped.shape), [], []
+    inputs, upstream = np.zeros(grouped.shape), []
     for batch, of_batch in batches:
         shares, made, first = _shares(of_batch.slopes), np.empty_like(of_batch.wanted), 0
         value, stride = padded(node, batch())
@@ -127,8 +131,7 @@ def output_errors(
             made[images] = np.einsum("onp,onp->no", (grouped @ columns).reshape(some.shape), some)
             inputs += some.reshape(*grouped.shape[:2], -1) @ columns.swapaxes(1, 2)
         upstream.append(made - of_batch.wanted)
-        felt.append(shares.sum(axis=2, dtype=np.float64).T)
-    return Errors(inputs, np.concatenate(upstream), np.concatenate(felt))
+    return Errors(inputs, np.concatenate(upstream), np.concatenate([of_batch.felt for _, of_batch in batches]))
 
 
 def corrected_bias(bias: Float, lost: Float, errors: Sequence[Errors]) -> Float:

@@ -68,7 +68,7 @@ def refine(
             if not rounded:
                 limits = code_limits(node, weight, profile.reduced_range)
                 moments = observe_moments(node, weight, inputs)
-                rounding = partial(round_weights, weight, rounding().scale, moments, limits)
+                rounding = partial(round_weights, weight, table.weights[layer.weight].scale, moments, limits)
             errors_of = partial(output_errors, node, weight, felt.positions)
             batches = list(zip(inputs, felt.batches[node.output[0]], strict=True))
             found, errors = beside(rounding, errors_of, parts(batches))

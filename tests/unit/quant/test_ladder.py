@@ -129,21 +129,26 @@ def test_a_rung_is_kept_for_its_noise(climbed: Callable[..., Climbed]) -> None:
         assert rung.elapsed_s > 0
 
 
+def judging(graph: Graph, table: QuantizerTable) -> tuple[Judge, Candidate]:
+    """A judge of four images of noise, and a candidate."""
+    images = np.random.default_rng(1).normal(0, 1, (4, 3, 32, 32)).astype(np.float32)
+    ranges = dict.fromkeys(table.activations, Chosen("min-max", Range(0, 1)))
+    return Judge(graph, images, None, OPENVINO), Candidate(graph, ranges, table)
+
+
 @pytest.mark.parametrize(
     ("gain_db", "kept"), [(DOUBT_DB, [True, True, False]), (BETTER_DB, [True, False, False]), (WORTH_DB, [True, False])]
 )
 def test_few_images_have_to_be_sure_before_they_turn_down_what_helps_elsewhere(
     tiny_graph: TinyGraph, tiny_table: TinyTable, gain_db: float, kept: list[bool]
 ) -> None:
-    graph, table = tiny_graph(), tiny_table()
-    images = np.random.default_rng(1).normal(0, 1, (4, 3, 32, 32)).astype(np.float32)
-    judge = Judge(graph, images, None, OPENVINO)
-    ranges = dict.fromkeys(table.activations, Chosen("min-max", Range(0, 1)))
+    judge, int8 = judging(tiny_graph(), tiny_table())
+    table = int8.table
     last = {layer.bias: table.biases[layer.bias] for layer in table.layers if layer.node.startswith("classifier.3")}
 
     def moved(by: float) -> Candidate:
         """Logits that are off by so much, which is far more than INT8 makes them."""
-        return Candidate(graph, ranges, replace(table, biases=table.biases | {k: v + by for k, v in last.items()}))
+        return replace(int8, table=replace(table, biases=table.biases | {k: v + by for k, v in last.items()}))
 
     judge.consider("before", moved(100.0))
     for by in (130.0, 200.0)[: len(kept) - 1]:  # 2.3 and 3.7 dB more
@@ -152,14 +157,10 @@ def test_few_images_have_to_be_sure_before_they_turn_down_what_helps_elsewhere(
 
 
 def test_float_layers_stay_only_if_they_take_noise_out(tiny_graph: TinyGraph, tiny_table: TinyTable) -> None:
-    graph, table = tiny_graph(), tiny_table()
-    images = np.random.default_rng(1).normal(0, 1, (4, 3, 32, 32)).astype(np.float32)
-    judge = Judge(graph, images, None, OPENVINO)
-    ranges = dict.fromkeys(table.activations, Chosen("min-max", Range(0, 1)))
-    int8 = Candidate(graph, ranges, table)
+    judge, int8 = judging(tiny_graph(), tiny_table())
     judge.consider("min-max", int8)
     judge.consider("float layers", int8, WORTH_DB)
-    less = replace(int8, table=table.without([layer.node for layer in table.layers[:30]]))
+    less = replace(int8, table=int8.table.without([layer.node for layer in int8.table.layers[:30]]))
     judge.consider("float layers", less, WORTH_DB)
     assert [rung.kept for rung in judge.rungs] == [True, False, True]
 
