@@ -20,7 +20,7 @@ from typing import Any
 import msgspec
 
 from edgecnn.errors import BusyError, InputError, IntegrityError, StorageError
-from edgecnn.files import MANIFEST, manifest_in, write_whole
+from edgecnn.files import MANIFEST, check_outside, manifest_in, write_whole
 from edgecnn.recipe import Preprocess
 from edgecnn.targets.base import Interface
 
@@ -196,10 +196,11 @@ def check_free(folder: Path, force: bool) -> None:
     """Refuses a folder that an artifact cannot be written to, as far as a look at it tells.
 
     Raises:
-        StorageError: occupied, or not a folder.
+        StorageError: occupied, inside an artifact, or not a folder.
     """
     if folder.is_symlink():
         raise StorageError(f"{folder}: is a symbolic link; name the folder itself")
+    check_outside(folder)
     with contextlib.suppress(FileNotFoundError, NotADirectoryError):  # or no longer there: others remove what they made
         if not stat.S_ISDIR(folder.stat().st_mode):
             raise StorageError(f"{folder}: is a file; name a folder with --out")
@@ -295,7 +296,9 @@ def _listed(folder: Path) -> set[str]:
 def _is_orphan(path: Path) -> bool:
     """Whether a writer that was killed before its manifest left this: then its name is its content's hash."""
     found = ADDRESSED.fullmatch(path.name)
-    return found is not None and hashlib.sha256(path.read_bytes()).hexdigest().startswith(found["sha12"])
+    if found is None or not path.is_file():
+        return False
+    return hashlib.sha256(path.read_bytes()).hexdigest().startswith(found["sha12"])
 
 
 def _make(folder: Path) -> list[Path]:

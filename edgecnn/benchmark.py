@@ -11,7 +11,7 @@ from msgspec.structs import replace
 
 from edgecnn.artifact import REJECTED, VERIFIED
 from edgecnn.bench.bench import DURATION_S, BenchRequest, bench, check
-from edgecnn.bench.latency import Race
+from edgecnn.bench.latency import Race, differs
 from edgecnn.bench.record import LATENCY, Row, Run
 from edgecnn.bench.steady import UNSTABLE
 from edgecnn.errors import EdgecnnError, StorageError, UnavailableError, UsageError
@@ -116,10 +116,13 @@ def verdict(rows: Sequence[Row]) -> str:
     equals = [row for row in names if row.name in leaders]
     chosen = max(equals, key=_sqnr_db)
     text = f"ship {chosen.name} here: {_margin(race, chosen.name, [row.name for row in equals])}"
-    others = [row.name for row in equals if row is not chosen]
-    if others:
-        less = "which is less" if len(others) == 1 else "which are less"
-        text += f"; no difference beyond noise from {' and '.join(others)}, {less} like the eager model"
+    for others, nearness in (
+        ([row.name for row in equals if _sqnr_db(row) < _sqnr_db(chosen)], "less like the eager model"),
+        ([row.name for row in equals if row is not chosen and _sqnr_db(row) == _sqnr_db(chosen)], "as close to it"),
+    ):
+        if others:
+            which = "which is" if len(others) == 1 else "which are"
+            text += f"; no difference beyond noise from {' and '.join(others)}, {which} {nearness}"
     if not passed:
         text += f"; its gate said {_status(chosen)}, none was verified"
     return text + (UNSTABLE if chosen.unstable else "")
@@ -127,12 +130,12 @@ def verdict(rows: Sequence[Row]) -> str:
 
 def _margin(race: Race, chosen: str, equals: Sequence[str]) -> str:
     """How it compares with the next that is slower beyond noise."""
-    slower = race.by_median([name for name in race.rounds_ms if name not in equals])
-    if not slower:
+    others = race.by_median([name for name in race.rounds_ms if name not in equals])
+    slower = next(filter(differs, (race.ratio(chosen, name) for name in others)), None)
+    if slower is None:
         return "nothing that passed is faster" if len(race.rounds_ms) > 1 else "nothing else ran and passed"
-    ratio = race.ratio(chosen, slower[0])
-    low, high = ratio.ratio_ci95
-    return f"{ratio.ratio:.2f} of the time of {slower[0]}, 95 % [{low:.2f}, {high:.2f}]"
+    low, high = slower.ratio_ci95
+    return f"{slower.ratio:.2f} of the time of {slower.against}, 95 % [{low:.2f}, {high:.2f}]"
 
 
 def _status(row: Row) -> str:

@@ -75,6 +75,12 @@ class BusyError(StorageError):
 INTERRUPTED = 130  # 128 + SIGINT, as shells have it
 
 
+def refusal_of(code: int) -> type[EdgecnnError] | None:
+    """The class that owns an exit code, if one does."""
+    kinds = [kind for kind in globals().values() if isinstance(kind, type) and issubclass(kind, EdgecnnError)]
+    return {kind.exit_code: kind for kind in kinds}.get(code)
+
+
 def ending(code: int) -> str:
     """How another process of ours ended, in words, from what ``Popen.returncode`` says."""
     if code >= 0:

@@ -42,7 +42,8 @@ def check_place(path: Path, option: str) -> None:
         option: that names another place.
 
     Raises:
-        StorageError: a folder or a device is there, or its folder is not there, cannot be written to or is an artifact.
+        StorageError: a folder or a device is there, or its folder is not there, cannot be written to, or is an
+            artifact or lies in one.
     """
     folder = path.parent
     if path.exists() and not path.is_file():
@@ -51,8 +52,18 @@ def check_place(path: Path, option: str) -> None:
         raise StorageError(f"{path}: there is no folder {folder} to write it to; make it first")
     if not os.access(folder, os.W_OK | os.X_OK):
         raise StorageError(f"{path}: {folder} cannot be written to; name another place with {option}")
-    if manifest_in(folder) is not None:
-        raise StorageError(f"{path}: {folder} is an artifact, which holds its own files alone; name another place")
+    check_outside(path)
+
+
+def check_outside(path: Path) -> None:
+    """Refuses a place within an artifact, which a stranger's file would make one that nobody trusts.
+
+    Raises:
+        StorageError: a folder that it lies in is an artifact.
+    """
+    for folder in path.absolute().parents:
+        if manifest_in(folder) is not None:
+            raise StorageError(f"{path}: {folder} is an artifact, which holds its own files alone; name another place")
 
 
 def manifest_in(folder: Path) -> dict[str, Any] | None:

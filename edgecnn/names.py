@@ -5,6 +5,7 @@ __version__ = "0.1.0"
 INPUT = "image"
 OUTPUT = "logits"
 BATCH = "N"  # the batch dimension, where it is dynamic
+LARGEST_BATCH = 1024  # beyond it a slip of the finger is likelier than a wish, and memory runs out without a message
 PRECISIONS = ("fp32", "fp16", "int8")
 SYNTHETIC = "synthetic"  # the calibration set that is made from the network alone
 EFFORTS = FAST, BALANCED, BEST = ("fast", "balanced", "best")  # how far INT8 climbs

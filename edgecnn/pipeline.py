@@ -15,15 +15,16 @@ import msgspec
 import numpy as np
 
 from edgecnn.artifact import REJECTED, Artifact, load_artifact, mark, publish, reserve
+from edgecnn.bench.machine import processors
 from edgecnn.bench.tables import CHOOSING_S, TELLING_S, table_timer
 from edgecnn.data.ahead import decoded_ahead
 from edgecnn.data.images import read_picture
 from edgecnn.data.preprocess import preprocess
-from edgecnn.data.sets import ImageSet, load_set
-from edgecnn.data.split import FLOAT_CHECK, keep_apart, spread
+from edgecnn.data.sets import ImageSet, load_set, with_note
+from edgecnn.data.split import FLOAT_CHECK, keep_apart, shares, spread
 from edgecnn.errors import ParityError, StorageError, UsageError
 from edgecnn.files import MANIFEST, write_whole
-from edgecnn.manifest import describe
+from edgecnn.manifest import describe, versions
 from edgecnn.names import BEST, SYNTHETIC
 from edgecnn.progress import Progress
 from edgecnn.recipe import Gate
@@ -300,9 +301,13 @@ def _images(
         calibration, kept_apart = keep_apart(given)
         if evaluation is None:
             yield calibration, kept_apart
-        else:
-            kept_apart.check(how)  # nothing else reads them, and none of the user's images is skipped
-            yield calibration, load_set(evaluation, labels)
+            return
+        labelled = load_set(evaluation, labels)
+        if shared := shares(calibration, labelled):  # which would flatter the artifact
+            yield calibration, with_note(kept_apart, f"judged on images that were kept apart, since {shared}")
+            return
+        kept_apart.check(how)  # nothing else reads them, and none of the user's images is skipped
+        yield calibration, labelled
 
 
 def _climbed(
@@ -314,7 +319,8 @@ def _climbed(
 
     how, profile, cache = planned.data.preprocess, planned.target.profile, planned.calib_cache
     max_drop_pp = planned.gate.max_drop_pp
-    key = cache_key(graph, calibration, how, planned.effort, profile.name, max_drop_pp)
+    timed_on = {"device": _device(planned)} if planned.effort == BEST else {}
+    key = cache_key(graph, calibration, how, planned.effort, profile.name, max_drop_pp, **timed_on)
     if cache is not None and cache.exists():
         climbed = unpack(cache.read_bytes(), key, cache)
         described = {entry.key: entry.value for entry in graph.model.metadata_props}
@@ -332,6 +338,12 @@ def _climbed(
     if cache is not None:
         write_whole(cache, pack(climbed, key))
     return climbed
+
+
+def _device(planned: Plan) -> str:
+    """All that times of layers depend on, but for the moment."""
+    known = {"batch": planned.batch or 1} | versions(planned.target.packages) | dict(planned.target.settings)
+    return ", ".join([*(f"{name} {value}" for name, value in known.items()), processors()])
 
 
 def _quantized(graph: "Graph", table: "QuantizerTable", planned: Plan) -> "Graph":

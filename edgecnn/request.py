@@ -10,7 +10,7 @@ from edgecnn.errors import UnavailableError, UsageError, unknown_name
 from edgecnn.files import check_place
 from edgecnn.models.registry import ModelSpec, find_model
 from edgecnn.models.sources import sources
-from edgecnn.names import BALANCED, BEST, EFFORTS
+from edgecnn.names import BALANCED, BEST, EFFORTS, LARGEST_BATCH, PRECISIONS
 from edgecnn.recipe import Data, Gate, load_recipe
 from edgecnn.targets.base import Options, Target
 from edgecnn.targets.registry import find_target
@@ -19,7 +19,6 @@ EXPORT_PACKAGES = ("torch", "onnx", "onnxscript", "onnxruntime", "threadpoolctl"
 SMALLEST_SIDE = 32  # every network here halves its input five times
 # Beyond these a slip of the finger is likelier than a wish, and memory runs out without a message.
 LARGEST_SIDE = 4096
-LARGEST_BATCH = 1024
 MOST_CLASSES = 1_000_000
 
 
@@ -87,6 +86,8 @@ def plan(request: ExportRequest) -> Plan:
         UnavailableError: a package that this export needs is missing.
     """
     spec, target = find_model(request.model), find_target(request.target)
+    if request.precision not in PRECISIONS:
+        raise unknown_name("precision", request.precision, PRECISIONS)
     recipe = load_recipe(spec.name)
     source = recipe.weights if request.weights is None else request.weights
     if source is None:

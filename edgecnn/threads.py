@@ -79,14 +79,19 @@ def beside(one: Callable[[], T], function: Callable[[S], U], items: Iterable[S])
         wait([job])
 
 
+def available_cores() -> int:
+    """That this process may run on, which on shared machines are fewer than there are."""
+    return len(os.sched_getaffinity(0))
+
+
 def at_once() -> int:
     """Threads that work is done on."""
-    return min(PARTS, len(os.sched_getaffinity(0)))
+    return min(PARTS, available_cores())
 
 
 def threads_each() -> int:
     """Of a runtime that several threads use: together about as many as there are cores."""
-    return max(1, round(len(os.sched_getaffinity(0)) / PARTS))
+    return max(1, round(available_cores() / PARTS))
 
 
 @cache

@@ -27,7 +27,7 @@ from torch.nn import functional as F
 from edgecnn.data import fashion_mnist
 from edgecnn.data.preprocess import crop
 from edgecnn.errors import InputError, UsageError
-from edgecnn.files import write_whole
+from edgecnn.files import check_outside, write_whole
 from edgecnn.models.registry import MODELS, find_model
 from edgecnn.progress import Progress
 from edgecnn.recipe import Preprocess, TrainRecipe, load_recipe
@@ -225,6 +225,7 @@ def train_builtin(
     Raises:
         UsageError: the model's recipe has no training, or the arguments make none.
         InputError: the checkpoint is of another recipe, seed or number of images.
+        StorageError: the folder lies in an artifact, or is full or read-only.
     """
     progress = progress or Progress()
     spec = find_model(name)
@@ -238,6 +239,7 @@ def train_builtin(
         recipe = replace(recipe, sizes=tuple(recipe.sizes[i * len(recipe.sizes) // epochs] for i in range(epochs)))
     if not 0 <= seed < 2**63:
         raise UsageError(f"--seed is {seed}, expected 0 to {2**63 - 1}")
+    check_outside(out / f"{spec.name}.safetensors")
     with progress.stage("load Fashion-MNIST"):
         images, labels = _pictures("train", data.preprocess)
         if limit is not None:

@@ -16,7 +16,7 @@ from typing import Any
 from edgecnn.bench.files import numbers, text, words
 from edgecnn.bench.gpu import CHANGING, gpus, jetson_power_mode
 from edgecnn.bench.slowed import UNKNOWN, Slowed, in_words, slowed
-from edgecnn.targets.base import available_cores
+from edgecnn.threads import available_cores
 
 ROOT = Path("/")
 
@@ -119,6 +119,13 @@ def throttled(before: Snapshot, after: Snapshot) -> int | None:
     if before.throttles is None or after.throttles is None:
         return None
     return after.throttles - before.throttles
+
+
+def processors(root: Path = ROOT) -> str:
+    """The CPU and the GPUs in words."""
+    cpu = _cpu(root)
+    name = cpu["model"] or "a CPU that does not say its name"
+    return ", ".join([name, f"{cpu['usable_cores']} cores", *cpu["isa"], *(str(gpu["name"]) for gpu in gpus())])
 
 
 def one_line(machine: dict[str, Any]) -> str:

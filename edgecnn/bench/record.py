@@ -6,7 +6,7 @@ null, and a word beside it says why.
 
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
 import msgspec
 
@@ -24,6 +24,9 @@ FIGURES = {
 
 LATENCY, THROUGHPUT = "latency", "throughput"  # modes
 IMAGES = "golden pairs of each artifact"  # that ``bench`` times
+
+
+Milliseconds = Annotated[float, msgspec.Meta(gt=0)]
 
 
 def now() -> str:
@@ -52,10 +55,10 @@ class Distribution(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """
 
     n: int
-    p50_ms: float
-    p90_ms: float
-    p99_ms: float | None
-    mean_ms: float
+    p50_ms: Milliseconds
+    p90_ms: Milliseconds
+    p99_ms: Milliseconds | None
+    mean_ms: Milliseconds
 
 
 class Times(Distribution, frozen=True, forbid_unknown_fields=True):

@@ -161,11 +161,6 @@ def train(
 
 
 def _precision(fp32: bool, fp16: bool, int8: bool, named: str | None) -> str:
-    from edgecnn.errors import unknown_name
-    from edgecnn.names import PRECISIONS
-
-    if named is not None and named not in PRECISIONS:
-        raise unknown_name("precision", named, PRECISIONS)
     flags = {"fp32": fp32, "fp16": fp16, "int8": int8}
     asked = {name for name, given in flags.items() if given} | ({named} if named else set())
     if len(asked) > 1:

@@ -10,7 +10,7 @@ from typing import Any
 import typer
 
 from edgecnn.cli.app import app
-from edgecnn.errors import INTERRUPTED, EdgecnnError, StorageError, printable
+from edgecnn.errors import INTERRUPTED, BuildError, EdgecnnError, StorageError, printable
 from edgecnn.garbage import search_seldom, spare_the_living
 from edgecnn.interrupts import exit_code, interrupted, raise_interrupts
 
@@ -54,7 +54,7 @@ def run(arguments: list[str]) -> int:
     except typer.Exit as stop:
         return stop.exit_code
     except (KeyboardInterrupt, typer.Abort):
-        return _refuse("interrupted; nothing was changed", INTERRUPTED)
+        return _refuse("interrupted; nothing is half-written", INTERRUPTED)
     except _ArgumentError as error:
         return _refuse(error.format_message(), error.exit_code)
     except BrokenPipeError:  # whoever read stdout has gone, as `head` does; nobody is left to tell
@@ -64,17 +64,19 @@ def run(arguments: list[str]) -> int:
         where = f"{error.filename}: " if error.filename else ""
         hint = "; is the disk full or read-only?" if error.errno in FULL else ""
         return _refuse(f"{where}{error.strerror or error}{hint}", StorageError.exit_code)
+    except MemoryError:
+        return _refuse("there is not enough memory; a smaller --size or --batch needs less", BuildError.exit_code)
     except Exception:
         if not interrupted():
             raise
         result = INTERRUPTED
     if result == INTERRUPTED:
-        return _refuse("interrupted; nothing was changed", INTERRUPTED)
+        return _refuse("interrupted; nothing is half-written", INTERRUPTED)
     return result if isinstance(result, int) else 0
 
 
 def _refuse(message: str, code: int) -> int:
     if interrupted():
-        message, code = "interrupted; nothing was changed", INTERRUPTED
+        message, code = "interrupted; nothing is half-written", INTERRUPTED
     print(f"edgecnn: {printable(message)}", file=sys.stderr)
     return code

@@ -2,12 +2,10 @@
 
 from rich.markup import escape
 
+from edgecnn.console.evidence import COLOURS
 from edgecnn.console.screen import out, shown, table_of
 from edgecnn.report.difference import Change, Measured
 from edgecnn.report.gate import Comparison, Judged
-from edgecnn.verify.policy import Verdict
-
-COLOURS = {Verdict.PASS: "green", Verdict.INCONCLUSIVE: "yellow", Verdict.FAIL: "red"}
 
 
 def print_comparison(comparison: Comparison) -> None:

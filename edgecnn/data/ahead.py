@@ -4,7 +4,6 @@ Decoders let go of Python's lock, and torch's exporter keeps one core busy for s
 its pictures more than once; what was decoded ahead is kept for that.
 """
 
-import os
 from collections.abc import Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
@@ -14,6 +13,7 @@ from edgecnn.data.images import pillow_unheard
 from edgecnn.data.preprocess import Picture, crop
 from edgecnn.data.sets import ImageSet, Sample
 from edgecnn.recipe import Preprocess
+from edgecnn.threads import available_cores
 
 MOST_BYTES = 64 * 2**20  # of pictures that are kept: 445 of 224×224
 
@@ -25,7 +25,7 @@ def decoded_ahead(images: ImageSet, how: Preprocess) -> Iterator[ImageSet]:
     A picture that cannot be read is refused where it is asked for, as ever. Leaving ends the work.
     """
     count = MOST_BYTES // (3 * how.height * how.width)
-    threads = ThreadPoolExecutor(len(os.sched_getaffinity(0)))
+    threads = ThreadPoolExecutor(available_cores())
 
     def begun(sample: Sample) -> Sample:
         picture: Future[Picture] = threads.submit(lambda: crop(sample.read(), how))

@@ -20,6 +20,7 @@ from edgecnn.errors import InputError, IntegrityError, UsageError, unknown_name
 from edgecnn.recipe import Preprocess, shipped
 
 FASHION_MNIST_TEST = "fashion-mnist-test"
+FASHION_MNIST_1000 = "fashion-mnist-1000"  # of the same pictures
 
 
 @dataclass(frozen=True)
@@ -114,6 +115,11 @@ class ImageSet:
                 " the calibration set"
             )
         return image
+
+
+def with_note(images: ImageSet, note: str) -> ImageSet:
+    """A set with one note more, unless it is empty."""
+    return replace(images, note="; ".join(filter(None, (images.note, note))))
 
 
 def shipped_sets() -> list[str]:

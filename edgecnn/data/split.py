@@ -2,7 +2,7 @@
 
 from dataclasses import replace
 
-from edgecnn.data.sets import ImageSet
+from edgecnn.data.sets import FASHION_MNIST_1000, FASHION_MNIST_TEST, ImageSet, with_note
 from edgecnn.errors import InputError
 
 MINIMUM = 8
@@ -25,9 +25,20 @@ def keep_apart(images: ImageSet) -> tuple[ImageSet, ImageSet]:
         )
     last = KEPT_APART - 1
     few = f"{len(images)} images are few to calibrate on and to judge by; a few hundred are better"
-    notes = [note for note in (images.note, few if len(images) < FEW and not images.synthetic else "") if note]
-    images = replace(images, note="; ".join(notes), calibrates=True)
+    images = with_note(replace(images, calibrates=True), few if len(images) < FEW and not images.synthetic else "")
     return images.take(lambda i: i % KEPT_APART != last), images.take(lambda i: i % KEPT_APART == last)
+
+
+def shares(calibration: ImageSet, judging: ImageSet) -> str:
+    """Which images of a judging set calibrate as well, in words; empty where none does."""
+    digests = {sample.digest for sample in calibration.samples}
+    count = sum(sample.digest in digests for sample in judging.samples)
+    if count:
+        return f"{count} of {judging.name} calibrate"
+    # Digests do not tell: they are of one's arrays, and of the other's files.
+    if {calibration.name, judging.name} == {FASHION_MNIST_TEST, FASHION_MNIST_1000}:
+        return f"{FASHION_MNIST_TEST} holds all of {FASHION_MNIST_1000}"
+    return ""
 
 
 def spread(images: ImageSet, count: int) -> ImageSet:

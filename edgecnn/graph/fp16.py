@@ -10,7 +10,7 @@ from edgecnn.errors import InputError
 from edgecnn.graph.graph import Graph
 from edgecnn.names import INPUT, OUTPUT
 
-QUANTIZERS = ("QuantizeLinear", "DequantizeLinear", "Sub")  # and the shift in front of one
+IN_SINGLE = ("QuantizeLinear", "DequantizeLinear", "Sub")  # and the shift in front of one
 HALF_OPSET, HALF_IR_VERSION = 19, 9  # from which on quantizers read, write and scale by half precision
 
 
@@ -56,7 +56,7 @@ def fp16_arithmetic(graph: Graph, fp16_scales: bool = False) -> Graph:
         InputError: a weight is beyond half precision's 65,504.
     """
     model = graph.copy()
-    kept = () if fp16_scales else QUANTIZERS
+    kept = () if fp16_scales else IN_SINGLE
     scales = {name for node in graph.nodes if node.op_type in kept for name in node.input[1:]}
     for tensor in model.graph.initializer:
         if tensor.data_type == TensorProto.FLOAT and tensor.name not in scales:

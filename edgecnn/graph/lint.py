@@ -12,11 +12,11 @@ from onnx import TensorProto
 
 from edgecnn.errors import BuildError
 from edgecnn.graph.attributes import attributes
+from edgecnn.graph.check import OPSETS
 from edgecnn.graph.fp16 import HALF_OPSET
 from edgecnn.graph.graph import Graph
 
 QUANTIZERS = ("QuantizeLinear", "DequantizeLinear")
-OPSETS = range(13, 25)  # per-channel Q/DQ needs 13; the parser takes any number and guesses
 IR_VERSIONS = range(7, 13)
 OUTPUT_AXES = {"Conv": 0, "ConvTranspose": 1}  # of a weight; a Gemm's depends on whether it is transposed
 

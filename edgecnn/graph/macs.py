@@ -8,9 +8,8 @@ from typing import Any
 
 import onnx
 
+from edgecnn.graph.check import ACTIVATIONS
 from edgecnn.graph.graph import Graph
-
-ACTIVATIONS = {"Clip", "HardSigmoid", "HardSwish", "Relu", "Sigmoid"}
 
 
 def layer_macs(graph: Graph) -> dict[str, int]:

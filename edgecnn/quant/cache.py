@@ -48,8 +48,20 @@ class _Header(msgspec.Struct):
     sha256: str
 
 
-def cache_key(graph: Graph, images: ImageSet, how: Preprocess, effort: str, profile: str, max_drop_pp: float) -> Key:
-    """All that a table depends on, by the words that a refusal uses."""
+def cache_key(
+    graph: Graph,
+    images: ImageSet,
+    how: Preprocess,
+    effort: str,
+    profile: str,
+    max_drop_pp: float,
+    device: str = "whatever it is",
+) -> Key:
+    """All that a table depends on, by the words that a refusal uses.
+
+    Args:
+        device: that layers were timed on, where the effort chooses them by their times.
+    """
     changes = most_changes(len(judging_images(images)), max_drop_pp)
     return {
         "edgecnn": __version__,
@@ -59,6 +71,7 @@ def cache_key(graph: Graph, images: ImageSet, how: Preprocess, effort: str, prof
         "labels": hashlib.sha256(images.labels.tobytes()).hexdigest() if images.labelled else "none",
         "effort": effort,
         "runtime": profile,
+        "device": device,
         "largest drop": "whatever it is" if changes < 0 else f"that allows {changes} other answers",
     }
 

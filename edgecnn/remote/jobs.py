@@ -5,7 +5,7 @@ from typing import TypeVar
 import msgspec
 
 from edgecnn.artifact import Artifact
-from edgecnn.errors import EdgecnnError, InputError, UnavailableError, printable
+from edgecnn.errors import EdgecnnError, InputError, UnavailableError, printable, refusal_of
 from edgecnn.remote.parcel import SOURCE, Item, item, source
 from edgecnn.remote.session import Done, Job
 from edgecnn.remote.ssh import Host
@@ -98,5 +98,4 @@ def refusal(host: Host, done: Done) -> EdgecnnError:
         return UnavailableError(f"{host.destination}: the run was killed there by signal {-done.code}; out of memory?")
     lines = [line for line in done.stderr.splitlines() if line.strip()]
     text = printable(lines[-1]).removeprefix("edgecnn: ") if lines else f"ended with {done.code}"
-    kinds: dict[int, type[EdgecnnError]] = {kind.exit_code: kind for kind in EdgecnnError.__subclasses__()}
-    return kinds.get(done.code, UnavailableError)(f"{host.destination}: {text}")
+    return (refusal_of(done.code) or UnavailableError)(f"{host.destination}: {text}")

@@ -23,10 +23,8 @@ IDENTITY = (
     "architecture",
     "isa",
     "cores",
-    "cpus",
     "board",
     "power_mode",
-    "nvpmodel",
     "usable_cores",
     "cpu_limit",
 )

@@ -9,6 +9,8 @@ import msgspec
 from edgecnn.bench.record import Row, Run, read_run
 from edgecnn.errors import InputError
 
+Share = Annotated[float, msgspec.Meta(ge=0, le=1)]
+
 
 class Images(msgspec.Struct, frozen=True):
     """What was answered."""
@@ -22,7 +24,7 @@ class Stage(msgspec.Struct, frozen=True):
 
     name: str
     n: int
-    agreement: float
+    agreement: Share
     sqnr_db: float
     cosine: float
     max_abs: float
@@ -37,13 +39,13 @@ class Evidence(msgspec.Struct, frozen=True):
     """
 
     n: Annotated[int, msgspec.Meta(ge=1)]
-    agreement: float
+    agreement: Share
     verdict: str
     reference: str
     images: Images
     sqnr_db: float | None = None
-    top1: float | None = None
-    top1_reference: float | None = None
+    top1: Share | None = None
+    top1_reference: Share | None = None
     drop_pp: float | None = None
     drop_ci95_pp: tuple[float, float] | None = None
     reasons: tuple[str, ...] = ()
@@ -69,7 +71,7 @@ class Rung(msgspec.Struct, frozen=True):
 
     name: str
     n: int
-    agreement: float
+    agreement: Share
     sqnr_db: float
     kl: float
     kept: bool
@@ -87,14 +89,14 @@ class FloatLayer(msgspec.Struct, frozen=True):
     """A layer that does not run in INT8; ``macs_share`` is 0..1."""
 
     name: str
-    macs_share: float
+    macs_share: Share
     precision: str
 
 
 class Coverage(msgspec.Struct, frozen=True):
     """What the runtime was seen to execute; ``int8_macs_share`` is 0..1."""
 
-    int8_macs_share: float
+    int8_macs_share: Share
     int8_layers: int
     planned_layers: int
     planned_int8_layers: int

@@ -5,7 +5,6 @@ Adding one is five steps; CONTRIBUTING.md lists them.
 
 import abc
 import importlib.util
-import os
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
@@ -136,11 +135,6 @@ class KernelTime:
     def of_runs(cls, kernel: ExecutedLayer, runs_ms: Sequence[float]) -> "KernelTime":
         """The mean of the middle half of its runs."""
         return cls(kernel, middle_mean(runs_ms))
-
-
-def available_cores() -> int:
-    """That this process may run on, which on shared machines are fewer than there are."""
-    return len(os.sched_getaffinity(0))
 
 
 class Flood(NamedTuple):

@@ -11,10 +11,11 @@ from typing import TYPE_CHECKING, ClassVar
 from edgecnn.data.preprocess import Float
 from edgecnn.graph.session import inference_session
 from edgecnn.names import INPUT, OUTPUT
-from edgecnn.targets.base import UNTUNED, ExecutedLayer, Flood, Interface, KernelTime, Session, Tuning, available_cores
+from edgecnn.targets.base import UNTUNED, ExecutedLayer, Flood, Interface, KernelTime, Session, Tuning
 from edgecnn.targets.cpu import CpuTarget
 from edgecnn.targets.onnx_file import read_nodes
 from edgecnn.targets.ort_executed import executed_layers, timed_kernels
+from edgecnn.threads import available_cores
 
 if TYPE_CHECKING:
     from edgecnn.graph.graph import Graph

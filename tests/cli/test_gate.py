@@ -48,6 +48,14 @@ def test_an_export_outside_its_bounds_is_rejected(
     assert status(out) == REJECTED
 
 
+def test_images_that_calibrate_do_not_judge(command: Command, tmp_path: Path) -> None:
+    arguments = ("export", "mobilenetv3_small", "--size", "32", "--target", "onnx", "--int8", "--effort", "fast")
+    answer = command(*arguments, "--calib", "fashion-mnist-1000", "--out", tmp_path / "out", "--json")
+    evidence = json.loads(answer.out)["evidence"]
+    assert evidence["n"] == 200
+    assert "judged on images that were kept apart, since 800 of fashion-mnist-1000 calibrate" in evidence["note"]
+
+
 def test_the_same_weights_in_float_are_verified(command: Command, fragile_weights: Path, tmp_path: Path) -> None:
     out = tmp_path / "out"
     arguments = ("export", "mobilenetv1", "--weights", fragile_weights, "--size", "32", "--target", "onnx")

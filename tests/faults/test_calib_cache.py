@@ -18,6 +18,7 @@ from edgecnn.quant.lower.profiles import ONNXRUNTIME, OPENVINO, PORTABLE, TENSOR
 from edgecnn.quant.lower.qdq import Profile, lower
 from edgecnn.recipe import Preprocess
 from edgecnn.request import ExportRequest
+from tests.conftest import Command
 from tests.faults.conftest import EXPORT, Refused, contents
 
 HOW = Preprocess(32, 32, 1.0, "bilinear", (0.5, 0.5, 0.5), (0.5, 0.5, 0.5))
@@ -88,6 +89,18 @@ def test_F23_a_cache_of_anything_else_is_refused(
     assert "name another file with --calib-cache, or remove this one" in line
     assert cache.read_bytes() == before
     assert not (tmp_path / "out").exists()
+
+
+def test_F23_a_cache_of_layers_that_were_timed_otherwise_is_refused(
+    command: Command, refused: Refused, photos: Path, tmp_path: Path
+) -> None:
+    """Times choose layers in `--effort best` alone."""
+    cache = tmp_path / "table.npz"
+    arguments = (*INT8, "--target", "openvino", "--effort", "best", "--calib", photos, "--calib-cache", cache)
+    assert command(*arguments, "--out", tmp_path / "out").code == 0
+    line = refused(3, *arguments, "--batch", "2", "--out", tmp_path / "other")
+    assert f"{cache}: calibrated for another device, batch 1, openvino " in line
+    assert ", expected batch 2, openvino " in line
 
 
 def test_F23_a_cache_of_other_images_is_refused(refused: Refused, cache: Path, images: Path, tmp_path: Path) -> None:

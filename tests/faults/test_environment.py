@@ -241,3 +241,11 @@ def test_layers_are_not_timed_for_a_device_that_is_elsewhere(refused: Refused, t
     line = refused(4, "export", "mobilenetv3_small", *arguments, "--out", tmp_path / "out")
     assert "--effort best times layers on the device, and tensorrt cannot run here: the device builds its" in line
     assert "use --effort balanced" in line
+
+
+def test_memory_that_runs_out_is_one_line(refused: Refused, monkeypatch: pytest.MonkeyPatch) -> None:
+    def filled(*arguments: object, **options: object) -> None:
+        raise MemoryError
+
+    monkeypatch.setattr("edgecnn.cli.process.app", filled)
+    assert "not enough memory; a smaller --size or --batch needs less" in refused(5, "list")

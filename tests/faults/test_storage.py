@@ -127,6 +127,20 @@ def test_F39_files_that_are_no_artifact_are_never_replaced(
     assert contents(tmp_path) == before
 
 
+def test_F39_nothing_is_written_into_an_artifact(refused: Refused, artifact: Path) -> None:
+    before = contents(artifact)
+    within = (*ONNX, "--force", "--out", artifact / "deep" / "onnx")
+    for arguments in (within, ("train", "mobilenetv3", "--out", artifact)):
+        line = refused(8, *arguments)
+        assert f"{artifact} is an artifact, which holds its own files alone; name another place" in line
+    assert contents(artifact) == before
+
+
+def test_F39_a_folder_with_an_artifacts_name_for_a_file_is_a_stranger(refused: Refused, tmp_path: Path) -> None:
+    (tmp_path / "model-0123456789ab.onnx").mkdir()
+    assert "holds files that are no artifact (model-0123456789ab.onnx)" in refused(8, *ONNX, "--out", tmp_path)
+
+
 def test_F39_a_file_beside_an_artifact_is_never_lost(refused: Refused, artifact: Path) -> None:
     (artifact / "notes.txt").write_text("mine")
     assert "holds files that are no artifact (notes.txt)" in refused(8, *ONNX, "--out", artifact, "--force")

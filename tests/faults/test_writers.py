@@ -186,7 +186,7 @@ def test_F37_an_interrupt_leaves_nothing(tmp_path: Path, stage: str, number: sig
         exporting.send_signal(number)
         stdout, stderr = exporting.communicate(timeout=300)
     assert (exporting.returncode, stdout) == (128 + number, "")
-    assert one_line(stderr) == "edgecnn: interrupted; nothing was changed"
+    assert one_line(stderr) == "edgecnn: interrupted; nothing is half-written"
     assert not out.parent.exists()
     assert not list(temporary.iterdir())
     with pytest.raises(ProcessLookupError):
@@ -205,7 +205,7 @@ def test_F37_ctrl_c_between_imports_is_no_traceback(tmp_path: Path) -> None:
     if exporting.returncode == 0:
         load_artifact(out)
         return
-    assert (exporting.returncode, stderr) == (130, "edgecnn: interrupted; nothing was changed\n")
+    assert (exporting.returncode, stderr) == (130, "edgecnn: interrupted; nothing is half-written\n")
     assert not out.exists()
 
 

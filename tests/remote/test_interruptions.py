@@ -167,7 +167,7 @@ def test_an_interrupt_ends_what_runs_there(board: Board, asleep: Asleep) -> None
     asleep.client.send_signal(signal.SIGINT)
     out, err = asleep.client.communicate(timeout=30)
     assert (asleep.client.returncode, out) == (130, "")
-    assert one_line(err) == "edgecnn: interrupted; nothing was changed"
+    assert one_line(err) == "edgecnn: interrupted; nothing is half-written"
     assert asleep.steps == []
     assert board.left() == []
 
@@ -228,5 +228,5 @@ def test_an_interrupted_upload_leaves_nothing(board: Board, ort_artifact: Path, 
     process.send_signal(signal.SIGINT)
     out, err = process.communicate(timeout=30)
     assert (process.returncode, out) == (130, "")
-    assert one_line(err) == "edgecnn: interrupted; nothing was changed"
+    assert one_line(err) == "edgecnn: interrupted; nothing is half-written"
     assert board.left() == []

@@ -2,6 +2,7 @@
 
 import importlib.util
 from pathlib import Path
+from statistics import NormalDist
 
 import numpy as np
 import pytest
@@ -12,8 +13,19 @@ from edgecnn.errors import StorageError, UnavailableError
 from edgecnn.progress import Progress
 
 
+def evidence(sqnr_db: float, status: str = "verified") -> dict[str, object]:
+    return {"status": status, "evidence": {"sqnr_db": sqnr_db}}
+
+
+def spread(ms: float, by: float) -> Times:
+    """Rounds whose median is exact, evenly spread around it."""
+    levels = [NormalDist(ms, ms * by).inv_cdf((place + 0.5) / 401) for place in range(401)]
+    rounds = tuple(np.random.default_rng(0).permutation(levels).tolist())
+    return Times(len(rounds), ms, ms, ms, ms, ms, rounds)
+
+
 def row(name: str, ms: float | None, sqnr_db: float, status: str = "verified", unstable: tuple[str, ...] = ()) -> Row:
-    manifest = {"status": status, "evidence": {"sqnr_db": sqnr_db}}
+    manifest = evidence(sqnr_db, status)
     if ms is None:
         return Row(name, "artifact", "m", "t", "p", "cannot run here", manifest=manifest)
     seed = sum(name.encode())
@@ -34,6 +46,24 @@ def test_of_equals_the_more_accurate_is_shipped() -> None:
         "ship fp32 here: nothing that passed is faster; no difference beyond noise from int8, which is less like the"
         " eager model"
     )
+
+
+def test_an_equal_that_is_as_close_is_not_called_worse() -> None:
+    found = verdict([row("onnx-fp32", 1.0, 120.0), row("ort-fp32", 1.001, 120.0), row("int8", 1.0, 30.0)])
+    assert found.startswith("ship onnx-fp32 here")
+    assert found.endswith(
+        "no difference beyond noise from int8, which is less like the eager model"
+        "; no difference beyond noise from ort-fp32, which is as close to it"
+    )
+
+
+def test_it_is_held_against_one_that_is_slower_beyond_noise() -> None:
+    """Here x differs from the fastest, but not from the one that is shipped."""
+    steady, restless, slower = (
+        Row(name, "artifact", "m", "t", "p", "ok", times=spread(ms, by), manifest=evidence(sqnr_db))
+        for name, ms, by, sqnr_db in (("a", 1.0, 0.02, 30.0), ("b", 1.008, 0.06, 60.0), ("x", 1.014, 0.03, 50.0))
+    )
+    assert verdict([steady, restless, slower]).startswith("ship b here: nothing that passed is faster")
 
 
 def test_several_equals_are_all_named() -> None:

@@ -104,7 +104,7 @@ def test_an_interrupt_ends_both_processes_and_leaves_nothing(tmp_path: Path) -> 
             time.sleep(0.05)
         process.send_signal(signal.SIGINT)  # to one of them alone, as `kill` does
         _, complaint = process.communicate(timeout=60)
-    assert (process.returncode, complaint) == (130, "edgecnn: interrupted; nothing was changed\n")
+    assert (process.returncode, complaint) == (130, "edgecnn: interrupted; nothing is half-written\n")
     assert not keep.exists()
     with pytest.raises(ProcessLookupError):
         os.killpg(process.pid, 0)

@@ -8,7 +8,7 @@ from PIL import Image
 
 from edgecnn.data import fashion_mnist
 from edgecnn.data.sets import FASHION_MNIST_TEST, ImageSet, load_set, shipped_sets
-from edgecnn.data.split import KEPT_APART, hold_block, keep_apart, spread
+from edgecnn.data.split import KEPT_APART, hold_block, keep_apart, shares, spread
 from edgecnn.errors import InputError, IntegrityError, UsageError
 from edgecnn.models.registry import MODELS
 from edgecnn.recipe import Preprocess, load_labels, load_recipe, shipped
@@ -255,6 +255,17 @@ def test_calibration_and_judging_never_overlap(count: int) -> None:
     assert len(calibration) + len(judging) == count
     assert not {s.name for s in calibration.samples} & {s.name for s in judging.samples}
     assert len(judging) == count // KEPT_APART
+
+
+def test_a_judging_set_that_calibrates_is_noticed() -> None:
+    """Whether by its files, or as the split that they were taken from."""
+    names = load_labels("fashion-mnist")
+    judging, whole = load_set("fashion-mnist-1000", names), load_set(FASHION_MNIST_TEST, names)
+    half, other = judging.take(lambda i: i < 500), judging.take(lambda i: i >= 500)
+    assert shares(half, judging) == "500 of fashion-mnist-1000 calibrate"
+    assert shares(half, other) == ""
+    assert shares(whole, judging) == "fashion-mnist-test holds all of fashion-mnist-1000"
+    assert shares(load_set("fashion-mnist-512", names), judging) == ""
 
 
 def test_too_few_images_to_calibrate_are_refused() -> None:

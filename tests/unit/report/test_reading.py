@@ -44,9 +44,11 @@ def test_a_real_manifest_is_understood(tiny_export: Callable[..., Exported]) -> 
         ({"eager": row("eager", 1.0, times=msgspec.structs.replace(times(1.0), rounds_ms=(0.0,)))}, "took no time"),
         ({"eager": row("eager", 1.0, manifest={"status": "verified"})}, "'eager': Object missing required field"),
         ({"eager": row("eager", 1.0, manifest=manifest(n=0))}, "'eager': Expected `int` >= 1"),
+        ({"eager": row("eager", 1.0, times=msgspec.structs.replace(times(1.0), p50_ms=0.0))}, r"> 0.0 - at .*p50_ms"),
+        ({"eager": row("eager", 1.0, manifest=manifest(top1=1.5))}, r"'eager': Expected `float` <= 1.0"),
         (dict.fromkeys([made.name for made in made_up_run().rows]), "has no rows"),
     ],
-    ids=["twice", "no rounds", "no time", "half a manifest", "no images", "no rows"],
+    ids=["twice", "no rounds", "no time", "half a manifest", "no images", "no median", "no share", "no rows"],
 )
 def test_a_run_that_contradicts_itself_is_refused(rows: dict[str, object], says: str, tmp_path: Path) -> None:
     run = made_up_run(rows=rows)  # type: ignore[arg-type]  # rows of several kinds
