@@ -19,10 +19,10 @@ from edgecnn.quant.placement import place
 from edgecnn.quant.ranges import Chosen
 from edgecnn.quant.table import QuantizerTable
 
-CLEARLY = 0.5  # of a divergence
 # What a rung has to add to the signal-to-noise ratio on held-out images, which are few and tell little apart.
 DOUBT_DB = -3.0  # of what nearly always helps: it is turned down where it doubles the noise
 BETTER_DB = 0.0
+CLEARLY_DB = 3.0  # half the noise, before a rung is worth the work of a second calibration and refinement
 WORTH_DB = 0.5  # a ninth of the noise, of layers in float, for the time that they take
 DOUBT = 0.05  # that a ladder may stop early with: one-sided
 
@@ -143,7 +143,7 @@ class Judge:
         """
         answers = self._answers(candidate, some)
         found, before = (compare(self._want[some], got) for got in (answers, self._answers(plain, some)))
-        better = found.kl < CLEARLY * before.kl
+        better = found.sqnr_db >= before.sqnr_db + CLEARLY_DB
         if not better:
             self._note(name, candidate, answers, found, some, kept=False)
         return better

@@ -11,6 +11,7 @@ from edgecnn.data.sets import load_set
 from edgecnn.graph.graph import Graph
 from edgecnn.names import EFFORTS
 from edgecnn.progress import Progress
+from edgecnn.quant.alone import EVERY
 from edgecnn.quant.calibrate import Range
 from edgecnn.quant.ladder import Climbed, climb
 from edgecnn.quant.lower.profiles import OPENVINO, PORTABLE, TENSORRT
@@ -154,6 +155,22 @@ def test_few_images_have_to_be_sure_before_they_turn_down_what_helps_elsewhere(
     for by in (130.0, 200.0)[: len(kept) - 1]:  # 2.3 and 3.7 dB more
         judge.consider("after", moved(by), gain_db)
     assert [rung.kept for rung in judge.rungs] == kept
+
+
+def test_what_is_tried_alone_is_worth_more_work_where_it_halves_the_noise(
+    tiny_graph: TinyGraph, tiny_table: TinyTable
+) -> None:
+    judge, int8 = judging(tiny_graph(), tiny_table())
+    biases = int8.table.biases
+    last = next(layer.bias for layer in int8.table.layers if layer.node.startswith("classifier.3"))
+
+    def moved(by: float) -> Candidate:
+        return replace(int8, table=replace(int8.table, biases=biases | {last: biases[last] + by}))
+
+    assert judge.prefers("equalization", moved(60.0), moved(100.0), EVERY)  # 4.4 dB
+    assert not judge.rungs
+    assert not judge.prefers("equalization", moved(80.0), moved(100.0), EVERY)  # 1.9 dB
+    assert [(rung.name, rung.kept) for rung in judge.rungs] == [("equalization", False)]
 
 
 def test_float_layers_stay_only_if_they_take_noise_out(tiny_graph: TinyGraph, tiny_table: TinyTable) -> None:
