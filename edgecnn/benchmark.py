@@ -47,6 +47,7 @@ class BenchmarkRequest:
     duration_s: float = DURATION_S
     mode: str = LATENCY
     layers: bool = False
+    recipe: Path | None = None
 
 
 def benchmark(request: BenchmarkRequest, progress: Progress | None = None) -> Run:
@@ -171,6 +172,7 @@ def _export_request(request: BenchmarkRequest, target: str, precision: str, fold
         num_classes=request.num_classes,
         effort=request.effort if int8 else None,
         out=folder / f"{target}-{precision}",
+        recipe=request.recipe,
     )
 
 

@@ -1,11 +1,11 @@
-"""Files that commands are told to write: whole or not at all, and nowhere that they would spoil something."""
+"""Files that commands are told to read or write: what may be read, and writing whole or not at all, nowhere amiss."""
 
 import json
 import os
 from pathlib import Path
 from typing import Any
 
-from edgecnn.errors import StorageError
+from edgecnn.errors import InputError, StorageError
 
 MANIFEST = "manifest.json"
 
@@ -33,6 +33,19 @@ def write_whole(path: Path, content: bytes) -> None:
             os.close(descriptor)
     except OSError as error:
         raise StorageError(f"{path}: cannot be written ({error.strerror}); nothing was changed") from error
+
+
+def check_regular(path: Path, expected: str) -> None:
+    """Refuses what is no file in the place of one that is to be read: a pipe or a device may never end.
+
+    Args:
+        expected: what it should be, for the message.
+
+    Raises:
+        InputError: a folder, a pipe or a device is there.
+    """
+    if path.exists() and not path.is_file():
+        raise InputError(f"{path}: is no file; {expected}")
 
 
 def check_place(path: Path, option: str) -> None:

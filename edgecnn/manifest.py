@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 from msgspec import structs
 
 from edgecnn.data.sets import ImageSet
+from edgecnn.models.sources import is_file
 from edgecnn.names import __version__
 from edgecnn.request import EXPORT_PACKAGES, Plan
 from edgecnn.targets.base import Advice, Interface
@@ -40,13 +41,13 @@ def describe(
     evidence = verification.as_json()
     coverage = evidence.pop("coverage")
     evidence["images"]["name"] = Path(evidence["images"]["name"]).name  # where they lie is of this host
-    is_file = plan.source not in ("builtin", "imagenet", "random")
-    weights = {"source": "file" if is_file else plan.source, "sha256": weights_sha256}
+    own = is_file(plan.source)
+    weights = {"source": "file" if own else plan.source, "sha256": weights_sha256}
     return {
         "edgecnn": __version__,
         "status": status(verification, plan.gated),
         "model": {"name": plan.spec.name, "num_classes": interface.classes},
-        "weights": weights | ({"file": Path(plan.source).name} if is_file else {}),
+        "weights": weights | ({"file": Path(plan.source).name} if own else {}),
         "graph": graph,
         "interface": asdict(interface),
         "preprocess": structs.asdict(plan.data.preprocess),

@@ -168,6 +168,7 @@ def export(request: ExportRequest, progress: Progress | None = None, network: "N
                 verification = verification.not_executed(session.absence)
             if request.max_drop_pp is not None and not judging.labelled:
                 verification = verification.with_note("no labels: --max-drop was not judged, agreement and KL were")
+            verification = verification.with_note(planned.note)
             if climbed is not None:
                 verification = verification.with_note(in_words(dead_channels(graph)))
         with progress.stage("publish"):

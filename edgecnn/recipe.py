@@ -1,4 +1,4 @@
-"""Recipes: what is shipped for each model, read from ``export/<model>.toml``.
+"""Recipes: what is shipped for each model, read from ``export/<model>.toml``, or a file of the user's own.
 
 A recipe says which weights a model has, what images each of them expects and is calibrated on, and the bounds that its
 quantized artifact must keep. It is data; nothing in it runs.
@@ -8,9 +8,10 @@ import tomllib
 from pathlib import Path
 
 import msgspec
-from msgspec import Struct
+from msgspec import Struct, structs
 
 from edgecnn.errors import InputError
+from edgecnn.files import check_regular
 
 PACKAGE = Path(__file__).parent
 
@@ -73,9 +74,9 @@ class Data(Struct, frozen=True, forbid_unknown_fields=True):
     """What one source of weights was trained on, and therefore expects.
 
     Args:
-        labels: name of a file in ``export/labels``.
-        calibration: name of the set that INT8 is calibrated on by default.
-        evaluation: name of a labelled set kept apart from training and calibration, or None.
+        labels: file of class names, one in each line in index order: beside the recipe, or a name in ``export/labels``.
+        calibration: the set that INT8 is calibrated on by default: beside the recipe, or the name of a shipped one.
+        evaluation: a labelled set kept apart from training and calibration, in the same way, or None.
     """
 
     labels: str
@@ -125,55 +126,93 @@ class Recipe(Struct, frozen=True, forbid_unknown_fields=True):
     Args:
         weights: the default source of weights, or None where the user must name one.
         builtin: of the weights that ship with the package.
-        imagenet: of ImageNet weights, and of a user's own state dict.
+        imagenet: of ImageNet weights.
+        own: of a user's own state dict, and of random weights; None is as ``imagenet``.
     """
 
     model: str
-    imagenet: Data
     weights: str | None = None
     builtin: Data | None = None
+    imagenet: Data | None = None
+    own: Data | None = None
     gate: Gate = Gate()
     train: TrainRecipe | None = None
 
     def data(self, source: str) -> Data:
-        """The data contract of a source of weights: ``builtin`` has its own, everything else is taken as ImageNet's."""
-        return self.builtin if source == "builtin" and self.builtin is not None else self.imagenet
+        """The data contract of a source of weights.
+
+        Raises:
+            InputError: the recipe has none for it.
+        """
+        tables = {"builtin": self.builtin or self.imagenet, "imagenet": self.imagenet}
+        found = tables.get(source, self.own or self.imagenet)
+        if found is None:
+            wanted = source if source in tables else "own"
+            raise InputError(f"the recipe of {self.model} has no [{wanted}] table, which says what images they expect")
+        return found
 
 
-def load_recipe(model: str, folder: Path | None = None) -> Recipe:
+def load_recipe(model: str, file: Path | None = None) -> Recipe:
     """The recipe of a registered model.
 
+    Args:
+        file: of the user's own; None is the one that ships.
+
     Raises:
-        InputError: the file is no TOML, or has unknown, missing or ill-typed keys.
+        InputError: the file is no TOML, has unknown, missing or ill-typed keys, or is of another model.
     """
-    path = (folder or shipped("export")) / f"{model}.toml"
+    path = file or shipped("export") / f"{model}.toml"
+    check_regular(path, "expected a TOML file like those in export/")
     try:
         recipe = msgspec.toml.decode(path.read_bytes(), type=Recipe)
     except (OSError, tomllib.TOMLDecodeError, msgspec.MsgspecError, UnicodeDecodeError, InputError) as error:
         raise InputError(f"recipe {path.name}: {error}") from error
     if recipe.model != model:
         raise InputError(f"recipe {path.name}: model is {recipe.model!r}, expected {model!r}")
-    return recipe
+    return _found_beside(recipe, path.absolute().parent)
+
+
+def _found_beside(recipe: Recipe, folder: Path) -> Recipe:
+    """With whole paths for what lies beside the recipe; all else is names."""
+
+    def found(named: str | None) -> str | None:
+        return str(folder / named) if named and (folder / named).exists() else named
+
+    def of_data(data: Data | None) -> Data | None:
+        names = ("labels", "calibration", "evaluation")
+        return data and structs.replace(data, **{name: found(getattr(data, name)) for name in names})
+
+    tables = {name: of_data(getattr(recipe, name)) for name in ("builtin", "imagenet", "own")}
+    return structs.replace(recipe, weights=found(recipe.weights), **tables)
 
 
 def load_labels(name: str) -> list[str]:
-    """Class names in index order, from ``export/labels``.
+    """Class names in index order, from a file of the user's, by its whole path, or from ``export/labels``.
 
     Raises:
-        InputError: there is no such file.
+        InputError: there is no such file, or a line of it names no class.
     """
-    path = shipped("export") / "labels" / f"{name}.txt"
+    path = Path(name) if Path(name).is_absolute() else shipped("export") / "labels" / f"{name}.txt"
     try:
-        return path.read_text("utf-8").splitlines()
-    except OSError as error:
-        raise InputError(f"labels {name!r}: {path.name} cannot be read ({error.strerror})") from error
+        labels = path.read_text("utf-8").splitlines()
+    except (OSError, UnicodeDecodeError) as error:
+        reason = error.strerror if isinstance(error, OSError) else "it is no UTF-8 text"
+        raise InputError(f"labels {name!r}: {path.name} cannot be read ({reason})") from error
+    empty = next((number for number, label in enumerate(labels, 1) if not label.strip()), None)
+    if empty or not labels:
+        raise InputError(f"labels {name!r}: line {empty or 1} is empty, expected the name of a class in each line")
+    return labels
 
 
 def class_names(data: Data, num_classes: int) -> list[str]:
-    """The names of a source's classes in index order, or numbers where the model has another number of classes.
+    """The names of a source's classes in index order, or numbers where a shipped list is of another number of classes.
 
     Raises:
-        InputError: as ``load_labels``.
+        InputError: as ``load_labels``, or the user's own list is of another number.
     """
     labels = load_labels(data.labels)
-    return labels if len(labels) == num_classes else [str(index) for index in range(num_classes)]
+    if len(labels) == num_classes:
+        return labels
+    if Path(data.labels).is_absolute():
+        raise InputError(f"labels {data.labels!r}: {len(labels)} names, and the weights have {num_classes} classes")
+    return [str(index) for index in range(num_classes)]

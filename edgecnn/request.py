@@ -9,9 +9,9 @@ from msgspec.structs import replace
 from edgecnn.errors import UnavailableError, UsageError, unknown_name
 from edgecnn.files import check_place
 from edgecnn.models.registry import ModelSpec, find_model
-from edgecnn.models.sources import sources
+from edgecnn.models.sources import is_file, sources, trained_here
 from edgecnn.names import BALANCED, BEST, EFFORTS, LARGEST_BATCH, PRECISIONS
-from edgecnn.recipe import Data, Gate, load_recipe
+from edgecnn.recipe import Data, Gate, Recipe, load_recipe
 from edgecnn.targets.base import Options, Target
 from edgecnn.targets.registry import find_target
 
@@ -37,6 +37,7 @@ class ExportRequest:
         flavour: of TensorRT: ``auto``, ``tensorrt``, ``tensorrt-rtx`` or ``bundle``.
         gpu_arch: GPU architectures that a TensorRT-RTX engine is for, such as ``sm86``; none is portable.
         fp16_scales: TensorRT's INT8 has scales of half precision, or of single; None is the flavour's own choice.
+        recipe: file that says which images the weights expect, their classes, and the bounds to keep.
     """
 
     model: str
@@ -56,11 +57,16 @@ class ExportRequest:
     fp16_scales: bool | None = None
     out: Path | None = None
     force: bool = False
+    recipe: Path | None = None
 
 
 @dataclass(frozen=True)
 class Plan:
-    """A request with every gap filled."""
+    """A request with every gap filled.
+
+    Args:
+        note: what was taken for granted, which the user should know.
+    """
 
     spec: ModelSpec
     target: Target
@@ -74,6 +80,7 @@ class Plan:
     effort: str
     gate: Gate
     gated: bool
+    note: str
     out: Path
     force: bool
 
@@ -88,7 +95,7 @@ def plan(request: ExportRequest) -> Plan:
     spec, target = find_model(request.model), find_target(request.target)
     if request.precision not in PRECISIONS:
         raise unknown_name("precision", request.precision, PRECISIONS)
-    recipe = load_recipe(spec.name)
+    recipe = load_recipe(spec.name, request.recipe)
     source = recipe.weights if request.weights is None else request.weights
     if source is None:
         raise UsageError(
@@ -112,15 +119,15 @@ def plan(request: ExportRequest) -> Plan:
     if request.num_classes is not None and not 1 <= request.num_classes <= MOST_CLASSES:
         raise UsageError(f"--num-classes is {request.num_classes}, expected 1 to {MOST_CLASSES:,}")
     gate = with_max_drop(recipe.gate, request.max_drop_pp)
-    data = recipe.data(source)
+    if request.size is not None and not SMALLEST_SIDE <= min(request.size) <= max(request.size) <= LARGEST_SIDE:
+        raise UsageError(
+            f"--size is {request.size[0]}x{request.size[1]}, expected sides of {SMALLEST_SIDE} to {LARGEST_SIDE}"
+        )
+    require_packages()
+    data, note = _data(recipe, source)
     if request.size is not None:
-        if min(request.size) < SMALLEST_SIDE or max(request.size) > LARGEST_SIDE:
-            raise UsageError(
-                f"--size is {request.size[0]}x{request.size[1]}, expected sides of {SMALLEST_SIDE} to {LARGEST_SIDE}"
-            )
         data = replace(data, preprocess=replace(data.preprocess, height=request.size[0], width=request.size[1]))
     calibration = data.calibration if request.calib is None else request.calib
-    require_packages()
     options = Options(request.flavour, request.gpu_arch, request.reduce_range, request.fp16_scales)
     target = target.configured(options)
     if request.effort == BEST and target.absence:
@@ -141,9 +148,19 @@ def plan(request: ExportRequest) -> Plan:
         effort=request.effort or BALANCED,
         gate=gate,
         gated=source != "random",
+        note=note,
         out=request.out or Path(f"{spec.name}-{target.name}-{request.precision}"),
         force=request.force,
     )
+
+
+def _data(recipe: Recipe, source: str) -> tuple[Data, str]:
+    """What images the weights expect, and what was taken for granted there."""
+    if recipe.own is not None or not is_file(source):
+        return recipe.data(source), ""
+    if trained_here(source):
+        return recipe.data("builtin"), ""
+    return recipe.data(source), "weights of yours, taken to expect ImageNet's preprocessing: --recipe says what else"
 
 
 def _check_cache(path: Path, precision: str) -> None:

@@ -29,6 +29,7 @@ from edgecnn.data.preprocess import crop
 from edgecnn.errors import InputError, UsageError
 from edgecnn.files import check_outside, write_whole
 from edgecnn.models.registry import MODELS, find_model
+from edgecnn.models.sources import EXPECTS
 from edgecnn.progress import Progress
 from edgecnn.recipe import Preprocess, TrainRecipe, load_recipe
 
@@ -269,6 +270,7 @@ def train_builtin(
         "n": len(test_images),
     }
     kept = {key: json.dumps(record[key]) for key in ("model", "seed", "images", "recipe", "top1", "n")}
+    kept[EXPECTS] = "builtin"
     write_whole(out / f"{spec.name}.safetensors", save({k: t.contiguous() for k, t in state.items()}, kept))
     write_whole(out / f"{spec.name}.json", (json.dumps(record, indent=1) + "\n").encode())
     return record

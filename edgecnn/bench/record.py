@@ -11,6 +11,7 @@ from typing import Annotated, Any
 import msgspec
 
 from edgecnn.errors import InputError
+from edgecnn.files import check_regular
 
 SCHEMA = 1
 # Figures that may be absent, for people.
@@ -251,8 +252,7 @@ def read_run(path: Path) -> Run:
     Raises:
         InputError: there is none, it cannot be read, is no run, or is of another schema.
     """
-    if path.exists() and not path.is_file():  # a pipe or a device may never end
-        raise InputError(f"{path}: is no file; expected a run that `edgecnn bench --out` wrote")
+    check_regular(path, "expected a run that `edgecnn bench --out` wrote")
     try:
         run = msgspec.json.decode(path.read_bytes(), type=Run)
     except FileNotFoundError as error:

@@ -34,6 +34,10 @@ StateDict = Annotated[
     str | None,
     typer.Option("--weights", help="The state dict it was exported from, where that was a file.", metavar="FILE"),
 ]
+Recipe = Annotated[
+    Path | None,
+    typer.Option(help="TOML that says what images your weights expect, their classes and bounds.", metavar="FILE"),
+]
 Size = Annotated[str | None, typer.Option(help="Input size in pixels.", metavar="N|HxW")]
 NumClasses = Annotated[int | None, typer.Option(help="Classes, where the weights do not tell.")]
 ArtifactFolder = Annotated[Path, typer.Argument(help="The folder that export wrote.", metavar="ARTIFACT")]

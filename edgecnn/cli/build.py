@@ -5,7 +5,7 @@ from typing import Annotated, Any
 
 import typer
 
-from edgecnn.cli.app import Json, MaxDrop, NumClasses, Size, Weights, app, parse_size, print_json
+from edgecnn.cli.app import Json, MaxDrop, NumClasses, Recipe, Size, Weights, app, parse_size, print_json
 from edgecnn.errors import UsageError
 
 
@@ -20,6 +20,7 @@ def export(
     int8: Annotated[bool, typer.Option("--int8", help="Quantized on calibration images.")] = False,
     precision: Annotated[str | None, typer.Option(help="fp32, fp16 or int8, as one word.")] = None,
     weights: Weights = None,
+    recipe: Recipe = None,
     calib: Annotated[
         str | None,
         typer.Option(
@@ -91,6 +92,7 @@ def export(
             target=name,
             precision=chosen,
             weights=weights,
+            recipe=recipe,
             calib=calib,
             calib_cache=calib_cache,
             size=dimensions,

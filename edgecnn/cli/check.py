@@ -12,6 +12,7 @@ from edgecnn.cli.app import (
     Keep,
     MaxDrop,
     NumClasses,
+    Recipe,
     RemotePython,
     Size,
     StateDict,
@@ -103,6 +104,7 @@ def inspect(
 def analyze(
     model: Annotated[str, typer.Argument(help="A name that `edgecnn list` shows.")],
     weights: Weights = None,
+    recipe: Recipe = None,
     calib: Annotated[
         str | None, typer.Option(help="Folder, CSV file path,label, or set to try layers on.", metavar="DIR|SET")
     ] = None,
@@ -117,7 +119,9 @@ def analyze(
     from edgecnn.console.screen import watching
     from edgecnn.request import ExportRequest
 
-    request = ExportRequest(model, "onnx", "int8", weights, calib, size=dimensions, num_classes=num_classes)
+    request = ExportRequest(
+        model, "onnx", "int8", weights, calib, size=dimensions, num_classes=num_classes, recipe=recipe
+    )
     with watching() as progress:
         analysis = run(request, progress)
     if as_json:

@@ -10,6 +10,7 @@ from edgecnn.cli.app import (
     Json,
     Keep,
     NumClasses,
+    Recipe,
     RemotePython,
     Size,
     StateDict,
@@ -100,6 +101,7 @@ def bench(
 def benchmark(
     model: Annotated[str, typer.Argument(help="A name that `edgecnn list` shows.")],
     weights: Weights = None,
+    recipe: Recipe = None,
     size: Size = None,
     num_classes: NumClasses = None,
     calib: Annotated[
@@ -137,7 +139,20 @@ def benchmark(
 
     named = None if targets is None else tuple(name.strip() for name in targets.split(","))
     request = BenchmarkRequest(
-        model, weights, dimensions, num_classes, calib, effort, named, keep, batch, threads, duration, mode, layers
+        model,
+        weights,
+        dimensions,
+        num_classes,
+        calib,
+        effort,
+        named,
+        keep,
+        batch,
+        threads,
+        duration,
+        mode,
+        layers,
+        recipe,
     )
     with watching() as progress:
         found = run(request, progress)

@@ -13,6 +13,7 @@ from PIL.ExifTags import Base
 
 from edgecnn.data.preprocess import Picture
 from edgecnn.errors import InputError
+from edgecnn.files import check_regular
 
 SUFFIXES = (".jpg", ".jpeg", ".png")
 FORMATS = ("JPEG", "PNG")  # the only decoders that a file may reach, whatever its name
@@ -38,9 +39,7 @@ def read_picture(path: Path) -> Picture:
         InputError: missing, empty, truncated, not JPEG or PNG, or of more than 64 million pixels.
     """
     try:
-        # Pillow waits for ever on a pipe.
-        if path.exists() and not path.is_file():
-            raise InputError(f"{path}: is no file; give a JPEG or PNG image")
+        check_regular(path, "give a JPEG or PNG image")
         with pillow_unheard(), Image.open(path, formats=FORMATS) as image:
             if image.width * image.height > MAX_PIXELS:
                 raise InputError(_too_large(path, f"{image.width}×{image.height} pixels"))

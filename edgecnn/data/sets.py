@@ -17,6 +17,7 @@ from edgecnn.data import fashion_mnist
 from edgecnn.data.images import SUFFIXES, read_picture
 from edgecnn.data.preprocess import Float, Picture, crop, normalise
 from edgecnn.errors import InputError, IntegrityError, UsageError, unknown_name
+from edgecnn.files import check_regular
 from edgecnn.recipe import Preprocess, shipped
 
 FASHION_MNIST_TEST = "fashion-mnist-test"
@@ -165,9 +166,7 @@ def _not_empty(images: ImageSet, problem: str) -> ImageSet:
 
 def _sample(path: Path, label: int | None) -> Sample:
     try:
-        # A device or a pipe may never end.
-        if path.exists() and not path.is_file():
-            raise InputError(f"{path}: is no file; give JPEG or PNG images")
+        check_regular(path, "give JPEG or PNG images")
         digest = hashlib.sha256(path.read_bytes()).hexdigest()
     except OSError as error:
         raise InputError(f"{path}: cannot be read ({error.strerror})") from error

@@ -6,6 +6,8 @@ from edgecnn.recipe import PACKAGE
 
 BUILTIN = PACKAGE / "builtin"
 RANDOM_SEED = 0
+NAMES = ("builtin", "imagenet", "random")
+EXPECTS = "expects"  # in a file's own notes: the table of the recipe that describes its images
 
 
 class InstalledFile(NamedTuple):
@@ -43,6 +45,22 @@ LITE0_PACKAGE = InstalledFile(
     "models/efficientnet-lite0-57934424.pth",
     "579344248a93e23026e6b78f1f6faf0bc1d282386f6c881cdbaacd49cabf77db",
 )
+
+
+def is_file(source: str) -> bool:
+    """Whether weights are a state dict of the user's."""
+    return source not in NAMES
+
+
+def trained_here(source: str) -> bool:
+    """Whether a file of weights says that ``edgecnn train`` made it, whose images are those of ``builtin``."""
+    from safetensors import SafetensorError, safe_open  # which a base installation has not
+
+    try:
+        with safe_open(source, "numpy") as file:
+            return (file.metadata() or {}).get(EXPECTS) == "builtin"
+    except (OSError, SafetensorError):
+        return False  # no file of this kind, or one to be refused where it is read
 
 
 def sources(model: str) -> list[str]:

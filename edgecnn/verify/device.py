@@ -11,6 +11,7 @@ import msgspec
 
 from edgecnn.artifact import Artifact
 from edgecnn.errors import InputError, IntegrityError
+from edgecnn.files import check_regular
 from edgecnn.parity import Parity
 from edgecnn.recipe import Gate
 from edgecnn.targets.base import ExecutedLayer, KernelTime
@@ -165,8 +166,7 @@ def read_result(artifact: Artifact, path: Path) -> OnDevice:
         InputError: it cannot be read.
         EdgecnnError: as ``judge_result``.
     """
-    if path.exists() and not path.is_file():  # a pipe or a device may never end
-        raise InputError(f"{path}: is no file; expected a result.json of a bundle's run.py")
+    check_regular(path, "expected a result.json of a bundle's run.py")
     try:
         content = path.read_bytes()
     except OSError as error:

@@ -8,7 +8,7 @@ from edgecnn.data.sets import shipped_sets
 from edgecnn.errors import InputError
 from edgecnn.models.registry import MODELS
 from edgecnn.models.sources import sources
-from edgecnn.recipe import INTERPOLATIONS, Gate, Preprocess, load_labels, load_recipe, shipped
+from edgecnn.recipe import INTERPOLATIONS, Gate, Preprocess, class_names, load_labels, load_recipe, shipped
 
 GOOD = """
 model = "tiny"
@@ -48,7 +48,8 @@ def test_every_recipe_names_things_that_exist(name: str) -> None:
         assert len(how.mean) == len(how.std) == 3
         assert min(how.std) > 0
         assert min(how.height, how.width) >= 32
-    assert recipe.imagenet.preprocess.height == recipe.imagenet.preprocess.width == MODELS[name].size
+    how = recipe.data("imagenet").preprocess
+    assert how.height == how.width == MODELS[name].size
 
 
 @pytest.mark.parametrize("name", MODELS)
@@ -62,10 +63,10 @@ def test_builtin_weights_have_their_own_contract(name: str) -> None:
 
 def test_a_recipe_has_defaults(tmp_path: Path) -> None:
     (tmp_path / "tiny.toml").write_text(GOOD)
-    recipe = load_recipe("tiny", tmp_path)
+    recipe = load_recipe("tiny", tmp_path / "tiny.toml")
     assert recipe.gate == Gate()
-    assert recipe.imagenet.preprocess.width == 192
-    assert (recipe.weights, recipe.builtin, recipe.train, recipe.imagenet.evaluation) == (None, None, None, None)
+    assert recipe.data("imagenet").preprocess.width == 192
+    assert (recipe.weights, recipe.builtin, recipe.train, recipe.data("random").evaluation) == (None, None, None, None)
 
 
 @pytest.mark.parametrize(
@@ -109,15 +110,15 @@ def test_a_mistake_is_refused_by_name(tmp_path: Path, old: str, new: str, messag
     assert old in GOOD
     (tmp_path / "tiny.toml").write_text(GOOD.replace(old, new, 1))
     with pytest.raises(InputError, match=rf"recipe tiny\.toml: .*{message}"):
-        load_recipe("tiny", tmp_path)
+        load_recipe("tiny", tmp_path / "tiny.toml")
 
 
 def test_what_is_no_text_or_not_there_is_refused(tmp_path: Path) -> None:
     with pytest.raises(InputError, match=r"recipe tiny\.toml: "):
-        load_recipe("tiny", tmp_path)
+        load_recipe("tiny", tmp_path / "tiny.toml")
     (tmp_path / "tiny.toml").write_bytes(b"\xff\xfe\x00")
     with pytest.raises(InputError, match=r"recipe tiny\.toml: "):
-        load_recipe("tiny", tmp_path)
+        load_recipe("tiny", tmp_path / "tiny.toml")
     with pytest.raises(InputError, match=r"labels 'nothing': nothing\.txt cannot be read"):
         load_labels("nothing")
 
@@ -127,3 +128,41 @@ def test_a_preprocessing_made_in_python_is_held_to_the_same() -> None:
     assert Preprocess(*good).height == 32
     with pytest.raises(InputError, match=r"std is 0\.00392157, expected 0\.01 to 1"):
         Preprocess(*good[:5], (1 / 255, 1 / 255, 1 / 255))
+
+
+OWN = GOOD.replace("imagenet]", "own]").replace("imagenet.", "own.").replace('"imagenet"', '"classes.txt"')
+
+
+def test_a_recipe_of_ones_own_finds_what_lies_beside_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    folder = tmp_path / "net"
+    (folder / "photographs").mkdir(parents=True)  # comes before the set of that name, which is elsewhere
+    (folder / "classes.txt").write_text("cat\ndog\n")
+    (folder / "mine.toml").write_text(OWN.replace('"tiny"', '"tiny"\nweights = "mine.pth"'))
+    (folder / "mine.pth").touch()
+    monkeypatch.chdir(tmp_path)
+    recipe = load_recipe("tiny", Path("net/mine.toml"))
+    data = recipe.data(str(recipe.weights))
+    assert recipe.weights == str(folder / "mine.pth")
+    assert data.calibration == str(folder / "photographs")
+    assert class_names(data, 2) == ["cat", "dog"]
+    with pytest.raises(InputError, match=r"classes\.txt': 2 names, and the weights have 3 classes"):
+        class_names(data, 3)
+
+
+@pytest.mark.parametrize("source", ["builtin", "imagenet"])
+def test_a_recipe_of_ones_own_need_not_know_other_weights(tmp_path: Path, source: str) -> None:
+    (tmp_path / "mine.toml").write_text(OWN)
+    recipe = load_recipe("tiny", tmp_path / "mine.toml")
+    assert recipe.data("weights.pth") is recipe.data("random") is recipe.own
+    with pytest.raises(InputError, match=rf"has no \[{source}\] table"):
+        recipe.data(source)
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [(b"", "line 1 is empty"), (b"cat\n\ndog\n", "line 2 is empty"), (b"\xff\n", "it is no UTF-8 text")],
+)
+def test_a_list_of_classes_has_a_name_in_each_line(tmp_path: Path, content: bytes, message: str) -> None:
+    (tmp_path / "classes.txt").write_bytes(content)
+    with pytest.raises(InputError, match=message):
+        load_labels(str(tmp_path / "classes.txt"))

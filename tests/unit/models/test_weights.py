@@ -254,7 +254,7 @@ def test_nothing_is_fetched_where_that_is_not_wanted(tmp_path: Path, monkeypatch
 )
 def test_lite0_knows_photographs(lite0: Loaded, picture: str, classes: range | list[int]) -> None:
     pixels: Picture = getattr(data, picture)()
-    image = preprocess(pixels, load_recipe("efficientnet_lite0").imagenet.preprocess)
+    image = preprocess(pixels, load_recipe("efficientnet_lite0").data("imagenet").preprocess)
     with torch.inference_mode():
         logits = lite0.model(torch.from_numpy(image[None])).numpy()
     assert np.argmax(logits) in classes

@@ -110,7 +110,7 @@ def test_batches_are_even_and_counted(model: nn.Module, monkeypatch: pytest.Monk
 
 def test_large_inputs_get_fewer_images() -> None:
     assert image_count(HOW) == 64
-    assert image_count(load_recipe("efficientnet_lite0").imagenet.preprocess) == 32
+    assert image_count(load_recipe("efficientnet_lite0").data("imagenet").preprocess) == 32
 
 
 def test_a_model_without_norms_is_refused() -> None:
