@@ -1,8 +1,8 @@
-"""Artifacts: a folder of content-addressed files and the manifest that describes them. The only writer of results.
+"""Artifacts: a folder of content-addressed files and the manifest that describes them. Their only writer.
 
 Files are named by their hash and the manifest is replaced last, so a reader sees the old complete artifact or the new
 one, whenever the writer is killed. The manifest is reproducible: no clock, no host, sorted keys. It carries the hash of
-its own content, so that no byte of an artifact can change unnoticed.
+its own content, so that no byte of it or of the files that it lists can change unnoticed. Nothing else is ever opened.
 """
 
 import contextlib
@@ -119,10 +119,12 @@ class Artifact:
 
 
 def load_artifact(folder: Path) -> Artifact:
-    """Opens an artifact, after checking every byte of it against its manifest.
+    """Opens an artifact, after checking every byte of its files against its manifest.
+
+    Other files in the folder are refused, but for hidden ones and those with a name such as a killed writer leaves.
 
     Raises:
-        IntegrityError: no manifest, a foreign one, or a file that is missing, changed or not listed.
+        IntegrityError: no manifest, a foreign one, a file that is missing or changed, or one that is refused.
     """
     manifest = _read_manifest(folder)
     while True:

@@ -50,6 +50,8 @@ def inspect(folder: Path, timing: bool = True, progress: Progress | None = None)
 
     Raises:
         IntegrityError: the artifact is not what its manifest says.
+        UnavailableError: the runtime is not installed.
+        BuildError: the runtime refuses the artifact.
     """
     progress = progress or Progress()
     artifact = load_artifact(folder)

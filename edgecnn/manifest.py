@@ -32,7 +32,10 @@ def describe(
 ) -> dict[str, Any]:
     """Everything of a manifest but its schema and its files.
 
-    What the runtime was seen to execute, ``coverage``, is the one entry that another CPU may change.
+    The same input gives the same text on the same kind of CPU. Another kind may change what was seen to run
+    (``coverage``), what was measured (``evidence``, and the rungs in ``quantizer``) and, as weights are bounded where
+    there is no VNNI, their codes and the rungs that were kept; another GPU what TensorRT is built for. ``best`` chooses
+    layers by times, which no two runs share.
 
     Args:
         graph: hash, layers and activations of the FP32 graph.

@@ -1,7 +1,7 @@
 """The whole road on one page: recipe → model → graph → quantizer table → lowered graph → artifact → evidence.
 
-Read this file first. Each arrow is a function of the room it is named after; only ``artifact`` writes, only ``cli``
-prints.
+Read this file first. Each arrow is a function of the room it is named after; only ``artifact`` writes artifacts, only
+``cli`` and ``console`` print for people.
 """
 
 import time
@@ -121,8 +121,9 @@ def export(request: ExportRequest, progress: Progress | None = None, network: "N
         network: that the request asks for, where it is loaded already, as several exports may share it.
 
     Raises:
-        GateError: the artifact did not keep its bounds.
-        EdgecnnError: any other refusal; nothing was written, and an artifact that was there is untouched.
+        GateError: the artifact did not keep its bounds; it is published, and marked rejected.
+        EdgecnnError: any other refusal; no artifact was written, and one that was there is untouched. A calibration
+            cache, which is written as soon as the ladder is climbed, may be there, and downloads are kept.
     """
     started = time.monotonic()
     progress = progress or Progress()
@@ -210,9 +211,13 @@ def verify(
         weights: the state dict that the artifact was exported from, where that was a file.
 
     Raises:
-        IntegrityError: the artifact is not what its manifest says.
+        IntegrityError: the artifact is not what its manifest says, or ``weights`` are not those that it was made from.
         ParityError: nothing was compared, or logits are not finite.
-        UsageError: a largest drop, and no labels to judge it by.
+        UsageError: a largest drop that is no percentage or has no labels to judge it by, weights without images, or
+            images that are neither a path nor a set.
+        InputError: images, labels or weights that cannot be used.
+        UnavailableError: a package that the artifact or its reference needs is not here.
+        BuildError: the runtime refuses the artifact.
     """
     progress = progress or Progress()
     artifact = load_artifact(folder)
@@ -262,6 +267,9 @@ def predict(folder: Path, paths: list[Path]) -> Predictions:
     Raises:
         IntegrityError: the artifact is not what its manifest says.
         InputError: a picture that cannot be read.
+        UnavailableError: the runtime is not installed, or the artifact cannot run on this machine.
+        BuildError: the runtime refuses the artifact.
+        ParityError: an answer that is not finite.
     """
     artifact = load_artifact(folder)
     inputs = np.stack([preprocess(read_picture(path), artifact.preprocess) for path in paths])

@@ -1,6 +1,6 @@
 """README's accuracy, measured again: every artifact in it, made and checked by the commands that users have.
 
-None of the images that judge calibrated anything. It takes about half an hour on two cores; the file of ``--json`` is
+None of the images that judge calibrated anything. It takes about twenty minutes on two cores; the file of ``--json`` is
 written after each row, so that an interrupted run keeps what it has.
 """
 

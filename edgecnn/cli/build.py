@@ -33,7 +33,9 @@ def export(
     size: Size = None,
     num_classes: NumClasses = None,
     batch: Annotated[int | None, typer.Option(help="Images per inference; 1 unless told.")] = None,
-    dynamic_batch: Annotated[bool, typer.Option("--dynamic-batch", help="Any number of images per inference.")] = False,
+    dynamic_batch: Annotated[
+        bool, typer.Option("--dynamic-batch", help="Any number of images per inference; 1 to 64 for tensorrt.")
+    ] = False,
     max_drop: MaxDrop = None,
     effort: Annotated[
         str | None, typer.Option(help="How far INT8 climbs: fast, best, or balanced unless told.", metavar="E")
@@ -42,7 +44,7 @@ def export(
         bool | None,
         typer.Option(
             "--reduce-range/--no-reduce-range",
-            help="INT8 weights that fit x86 CPUs without VNNI; where this CPU needs it, unless told.",
+            help="INT8 weights that fit x86 CPUs without VNNI; where this CPU needs it, unless told. Not for tensorrt.",
         ),
     ] = None,
     flavour: Annotated[
@@ -59,7 +61,10 @@ def export(
         ),
     ] = None,
     out: Annotated[
-        Path | None, typer.Option(help="Folder to write; MODEL-TARGET-PRECISION unless told.", metavar="DIR")
+        Path | None,
+        typer.Option(
+            help="Folder to write, DIR/TARGET for each of several; MODEL-TARGET-PRECISION unless told.", metavar="DIR"
+        ),
     ] = None,
     force: Annotated[bool, typer.Option("--force", help="Replace an artifact that is there.")] = False,
     as_json: Json = False,

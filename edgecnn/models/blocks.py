@@ -20,7 +20,10 @@ tensorflow_norm: Norm = partial(nn.BatchNorm2d, eps=0.001, momentum=0.01)
 
 
 def make_divisible(channels: float, divisor: int = 8) -> int:
-    """Rounds a channel count to a multiple of ``divisor``, never losing more than 10 % (MobileNetV2, section 3)."""
+    """Rounds a channel count to a multiple of ``divisor``, never losing more than 10 %.
+
+    The rule is that of the MobileNet authors' code (tensorflow/models, research/slim/nets/mobilenet).
+    """
     rounded = max(divisor, int(channels + divisor / 2) // divisor * divisor)
     return rounded + divisor if rounded < 0.9 * channels else rounded
 

@@ -31,11 +31,11 @@ from edgecnn.quant.table import Float
 Double = NDArray[np.float64]
 Codes = NDArray[np.int8]
 
-STEP = 1 / 80  # of a slope: HardSwish's reaches 1.5
+STEP = 1 / 80  # of a slope, kept as int8: HardSwish's reaches 1.5, which is 120
 LOOKED_AT = 2**13  # positions of all images together, that a layer's output is looked at
 MOST_VALUES = 96 * 2**20  # of all layers there
 TRUSTED_FROM = 2.0  # standard errors of the mean
-LEAST = 1e-4  # of positions that must feel a channel's error, as if each did so in full
+LEAST = 1e-4  # positions per image that must feel a channel's error, as if each did so in full
 
 
 class FeltOfBatch(NamedTuple):
@@ -58,7 +58,7 @@ class Felt:
 
     Args:
         batches: of each layer, by its output.
-        positions: of an image, at most.
+        positions: of an image, about.
     """
 
     batches: dict[str, list[FeltOfBatch]]
@@ -116,7 +116,7 @@ def output_errors(
 
     Args:
         weight: (out, in / groups, ...) float32, exact.
-        positions: of an image, at most, as ``Felt`` has it.
+        positions: of an image, as ``Felt`` has it.
         batches: the layer's input in the quantized graph, and what is felt of its output.
     """
     groups = attributes(node).get("group", 1)
@@ -189,7 +189,8 @@ def _values(shapes: Sequence[Sequence[int]], positions: int) -> int:
 def _trusted_mean(errors: Double) -> Double:
     """The mean over images, shrunk towards zero by its own uncertainty; none of it below two standard errors.
 
-    The positive part of James and Stein's estimator (1961), for each channel by itself.
+    For each channel by itself, ``m * max(0, 1 - (2 * s / m) ** 2)``, with its mean ``m`` and that mean's standard error
+    ``s``: the non-negative garrote (Breiman 1995, Technometrics 37(4), 373-384).
 
     Args:
         errors: (images, channels).

@@ -43,7 +43,7 @@ CLIMBED = {FAST: 3, BALANCED: 5, BEST: 6}  # rungs, by effort
 
 @dataclass(frozen=True)
 class Climbed:
-    """The graph that the best rung quantizes, its table, and every rung's evidence."""
+    """The graph that the rung kept last quantizes, its table, and every rung's evidence."""
 
     graph: Graph
     table: QuantizerTable
@@ -61,7 +61,7 @@ def climb(
     timer: Timer | None = None,
     max_drop_pp: float = 0.0,
 ) -> Climbed:
-    """The best table that an effort finds.
+    """The table that an effort ends with: that of the rung kept last.
 
     Args:
         images: calibration images, at least eight; a block of them is held out and judges the rungs.
@@ -93,7 +93,7 @@ def judging_images(images: ImageSet) -> ImageSet:
 
 
 class _Ladder:
-    """Every rung begins with the best candidate so far, and lets the judge say what became of it."""
+    """Every rung begins with the candidate kept last, and lets the judge say what became of it."""
 
     def __init__(
         self,

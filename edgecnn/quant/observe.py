@@ -41,7 +41,7 @@ class Observer:
     """Makes summaries of a graph's named tensors, batch by batch.
 
     Args:
-        positions: of a grid, at most.
+        positions: of a grid, about.
     """
 
     def __init__(self, graph: Graph, tensors: Iterable[str], summaries: Sequence[Summary], positions: int = 1) -> None:

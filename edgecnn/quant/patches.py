@@ -14,7 +14,10 @@ VALUES = 2**24  # unfolded at a time
 
 
 def apart(height: int, width: int, positions: int) -> int:
-    """How far sampled positions are from each other in either direction, so that there are at most so many."""
+    """How far sampled positions are from each other in either direction, so that there are about so many.
+
+    Each direction is rounded up by itself: of 52×52 positions with 304 asked for, every third makes 18×18, 324.
+    """
     return math.ceil(math.sqrt(height * width / positions))
 
 
@@ -35,7 +38,7 @@ def patches(weight: Float, value: Float, stride: tuple[int, int], positions: int
     Args:
         weight: (out, in / groups, ...) float32.
         value: what windows slide over, as ``padded`` has it.
-        positions: of an image, at most.
+        positions: of an image, about.
     """
     groups = value.shape[1] // weight.shape[1]
     windows = sliding_window_view(value, weight.shape[2:] or (1, 1), axis=(2, 3))[:, :, :: stride[0], :: stride[1]]

@@ -98,7 +98,7 @@ class Candidate:
 
 
 class Judge:
-    """Holds every candidate against the FP32 graph on held-out images, and remembers the best.
+    """Holds every candidate against the FP32 graph on held-out images, and remembers the one that it kept last.
 
     Args:
         images: (n, C, H, W) float32, normalised.
@@ -114,20 +114,21 @@ class Judge:
 
     @property
     def best(self) -> Candidate:
-        """Of all that were considered; there was one at least."""
+        """The candidate kept last. A rung may stay with up to 3 dB more noise, so an earlier one may have had less."""
         assert self._best is not None  # noqa: S101 - the first rung is always considered
         return self._best[1]
 
     def consider(
         self, name: str, candidate: Candidate, gain_db: float = BETTER_DB, slowdown: Slowdown | None = None
     ) -> None:
-        """Keeps a candidate if it has so much less noise than the best so far, and its evidence in any case.
+        """Keeps a candidate if it has so much less noise than the one kept before it, and its evidence in any case.
 
         Noise, because it ranks candidates as thousands of other images do more often than divergence, of which a few
         unsure images make the most.
 
         Args:
-            gain_db: of the signal-to-noise ratio, at least; the first candidate is kept whatever it has.
+            gain_db: of the signal-to-noise ratio, at least; below 0 it may have so much more noise. The first candidate
+                is kept whatever it has.
         """
         answers = self._answers(candidate, EVERY)
         parity = compare(self._want, answers)
@@ -149,7 +150,7 @@ class Judge:
         return better
 
     def proves(self, max_drop_pp: float) -> bool:
-        """Whether the best is inside a largest drop beyond doubt; then no further rung is needed."""
+        """Whether the candidate kept last is inside a largest drop beyond doubt; then no further rung is needed."""
         kept = [rung for rung in self.rungs if rung.kept][-1]
         return round((1 - kept.agreement) * kept.n) <= most_changes(kept.n, max_drop_pp)
 

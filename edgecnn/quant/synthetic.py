@@ -4,8 +4,8 @@ Noise is optimised until the inputs of every batch norm have the mean and the va
 Cai et al. 2020, arXiv 2001.00281; Haroush et al. 2020, arXiv 1912.01274). Statistics are taken over a batch of images
 together, which keeps them apart from one another: behind a few layers most of the variance lies between images.
 
-An image is the sum of grids from 4×4 to its full size. Single pixels would match the same statistics with fine noise,
-which no photograph has and whose ranges are not a photograph's (measured: see docs/decisions/0011).
+An image is the sum of grids from about 4×4 to its full size. Single pixels would match the same statistics with fine
+noise, which no photograph has and whose ranges are not a photograph's (measured: see docs/decisions/0011).
 """
 
 import copy
@@ -31,7 +31,7 @@ STEPS = 60  # of each batch
 LEARNING_RATE = 0.1  # of Adam, in units of a logit of a pixel; a cosine takes it to zero
 BATCH = 32  # images that share their statistics
 PIXELS = 2**19  # of a batch: what bounds memory
-COARSEST = 4  # side of the smallest grid
+COARSEST = 4  # shorter side of the smallest grid, at most: sides are halved and rounded up, which makes 3 of 96
 # Large inputs get fewer images, and their first steps go without the finest grid, at a quarter of the price.
 LARGE = 128 * 128  # pixels, from which on an input is large
 IMAGES, LARGE_IMAGES = 64, 32

@@ -1,4 +1,7 @@
-"""The quantizer table: the one master from which every runtime's graph is lowered.
+"""The quantizer table, from which a runtime's graph is lowered; the lowering keeps every one of its codes.
+
+Each target climbs a ladder of its own and so has its own table: which tensors it quantizes, which codes are signed, how
+weights are bounded and which layers stay float differ from one to the next (docs/decisions/0001).
 
 Activations: per tensor, unsigned 8-bit codes with an integer zero-point, or signed ones for runtimes that know no
 zero-point. Weights: per output channel, symmetric, codes in -127..127 (Jacob et al. 2018, arXiv 1712.05877;
@@ -94,7 +97,7 @@ class Layer:
 
 @dataclass(frozen=True)
 class QuantizerTable:
-    """Quantizers by tensor name, for one graph and one calibration set.
+    """Quantizers by tensor name, for one graph, one calibration set and one runtime's profile.
 
     Args:
         biases: (output channels,) float32 by name, of every INT8 layer; corrected ones replace the graph's.

@@ -1,4 +1,7 @@
-"""Whether a new run may follow an old one: the rule of ``verify``'s gate, for times as well as for answers."""
+"""Whether a new run may follow an old one: intervals against gates as in ``verify``, of times as well as of answers.
+
+Unlike there the width of an interval does not matter, and nothing decides in place of one that reaches across its gate.
+"""
 
 import math
 from typing import Any

@@ -33,7 +33,8 @@ class ExecutedLayer:
 
     Args:
         nodes: of the graph that it stands for, such as ``features.0.0/Conv`` and ``features.0.2/HardSwish``, as far as
-            the runtime says; the last layer may be called ``logits``, its output. None where the runtime added it.
+            the runtime says; the last layer may be called ``logits``, its output. Empty where the runtime added
+            the kernel.
         kind: the runtime's own word, such as ``Convolution``, ``QLinearConv`` or ``Reorder``.
         precision: that it computes in.
     """

@@ -1,6 +1,7 @@
-"""Golden pairs: real preprocessed inputs with the eager model's logits, which travel with an artifact.
+"""Golden pairs: preprocessed inputs with the eager model's logits, which travel with an artifact.
 
-They let a device check an artifact with numpy and its runtime alone.
+They let a device check an artifact with numpy and its runtime alone. The inputs are of the images that judged the
+export: real ones, unless synthetic images were all that there was, and then the manifest says so.
 """
 
 import io

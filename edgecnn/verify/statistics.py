@@ -78,7 +78,7 @@ def share_interval(share: float, n: int) -> tuple[float, float]:
 
 
 def mcnemar_p(lost: int, won: int) -> float:
-    """Exact two-sided McNemar test (McNemar 1947): the discordant pairs as tosses of a fair coin."""
+    """Two-sided, the exact form of McNemar's test (1947): the discordant pairs as tosses of a fair coin."""
     tosses, most = lost + won, min(lost, won)
     share, tail = 1.0, 0.0  # of what the most heads have, and of all from there on down
     for heads in range(most, -1, -1):

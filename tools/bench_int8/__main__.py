@@ -21,7 +21,7 @@ def main() -> int:
     parser.add_argument("--models", nargs="+", metavar="MODEL", choices=[case.model for case in CASES], default=None)
     parser.add_argument("--quick", action="store_true", help="few images and rounds: to see that it runs")
     parser.add_argument("--json", type=Path, metavar="FILE", help="also write every figure there")
-    parser.add_argument("--markdown", action="store_true", help="print the README's tables")
+    parser.add_argument("--markdown", action="store_true", help="print the tables of docs/benchmarks/int8.md")
     parser.add_argument("--read", type=Path, metavar="FILE", help="measure nothing, show what --json wrote")
     options = parser.parse_args()
     if options.read:

@@ -1,4 +1,4 @@
-"""A report as text for a terminal, as Markdown for the README, and as JSON for both again."""
+"""A report as text for a terminal, as Markdown for docs/benchmarks/int8.md, and as JSON for both again."""
 
 import json
 from dataclasses import asdict
@@ -26,7 +26,7 @@ def as_text(report: Report) -> str:
 
 
 def as_markdown(report: Report) -> str:
-    """The tables of the README's section: INT8 rows of each runtime, then the goals."""
+    """The tables of docs/benchmarks/int8.md: INT8 rows of each runtime, then the goals."""
     blocks = []
     for runtime, title in RUNTIMES.items():
         header = ["model", f"INT8 for {title} by", *ACCURACY[:3], *LATENCY]

@@ -1,4 +1,5 @@
-"""Lowerings: one quantizer table, spelled with the Q/DQ nodes that a runtime fuses best.
+"""Lowerings: a quantizer table, spelled with the Q/DQ nodes that a runtime fuses best.
 
-A profile only says which roles get nodes and how the bias is written; codes and scales are the table's own.
+A profile says which roles get nodes, how the bias is written and which layers stay float; codes and scales are those of
+the table.
 """

@@ -1,4 +1,7 @@
-"""The profile of each runtime. Same codes everywhere; only the set of Q/DQ nodes and the bias differ.
+"""The profile of each runtime: which Q/DQ nodes it gets, how a bias is written, and which layers it runs in float.
+
+A profile spells whatever table it is given with the codes of that table. Ladders are climbed for one profile each, so
+the tables of two targets need not have the same codes.
 
 Times are medians of interleaved runs on one core with VNNI, 224×224, relative to the profile as it stands.
 """
