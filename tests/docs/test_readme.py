@@ -10,6 +10,8 @@ from pathlib import Path
 import pytest
 import skimage
 
+from edgecnn.recipe import Gate, load_recipe
+
 ROOT = Path(__file__).parents[2]
 BLOCK = re.compile(r"^```(\w+)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 README = (ROOT / "README.md").read_text("utf-8")
@@ -39,7 +41,7 @@ def test_every_block_runs(newcomer: tuple[Path, dict[str, str]]) -> None:
     directory, environment = newcomer
     assert [language for language, _ in BLOCKS if language in ("bash", "python")], "the README shows no commands"
     for language, code in BLOCKS:
-        if language == "text":  # what a command printed; held against the real thing below
+        if language in ("text", "toml"):  # what a command printed, and a file that another test reads
             continue
         assert language in ("bash", "python"), f"a block in {language!r} is not run by any test"
         if language == "bash":
@@ -72,7 +74,30 @@ def test_every_block_runs(newcomer: tuple[Path, dict[str, str]]) -> None:
     assert "site-packages" in where_from.stdout, "the wheel was not what ran"
 
 
+def test_the_recipe_is_one(tmp_path: Path) -> None:
+    (content,) = [code for language, code in BLOCKS if language == "toml"]
+    (tmp_path / "mine.toml").write_text(content)
+    for name in ("mine.safetensors", "classes.txt", "photos", "validation.csv"):
+        (tmp_path / name).touch()
+    recipe = load_recipe("mobilenetv3_small", tmp_path / "mine.toml")
+    data = recipe.data(str(recipe.weights))
+    named = {recipe.weights, data.labels, data.calibration, data.evaluation}
+    assert named == {str(path) for path in tmp_path.iterdir()} - {str(tmp_path / "mine.toml")}
+    assert recipe.gate == Gate()
+
+
 def test_links_lead_somewhere() -> None:
-    for document in (ROOT / "README.md", ROOT / "CONTRIBUTING.md", ROOT / "SECURITY.md"):
-        for link in re.findall(r"\]\(([^)#]+)\)", document.read_text("utf-8")):
-            assert link.startswith("https://") or (ROOT / link).exists(), f"{document.name}: {link}"
+    for document in (*ROOT.glob("*.md"), *ROOT.glob("docs/**/*.md")):
+        for link in re.findall(r"\]\(([^)]+)\)", document.read_text("utf-8")):
+            if link.startswith("https://"):
+                continue
+            named, _, anchor = link.partition("#")
+            there = document.parent / named if named else document
+            assert there.exists(), f"{document.name}: {link}"
+            assert not anchor or anchor in anchors(there.read_text("utf-8")), f"{document.name}: {link}"
+
+
+def anchors(markdown: str) -> set[str]:
+    """Of its headings, as GitHub makes them."""
+    headings = re.findall(r"^#+ (.+)$", markdown, re.MULTILINE)
+    return {re.sub(r"[^\w\- ]", "", heading.lower()).replace(" ", "-") for heading in headings}
