@@ -292,7 +292,11 @@ def _check_occupied(folder: Path, force: bool) -> None:
 def _listed(folder: Path) -> set[str]:
     """Names of the files of the artifact that is there, if one is."""
     manifest = manifest_in(folder)
-    return set() if manifest is None else {MANIFEST} | {str(entry["name"]) for entry in manifest.get("files", ())}
+    if manifest is None:
+        return set()
+    entries = manifest.get("files")  # of a damaged one they may be anything
+    names = [entry.get("name") for entry in entries if isinstance(entry, dict)] if isinstance(entries, list) else []
+    return {MANIFEST, *map(str, names)}
 
 
 def _is_orphan(path: Path) -> bool:

@@ -21,7 +21,7 @@ from edgecnn.data.ahead import decoded_ahead
 from edgecnn.data.images import read_picture
 from edgecnn.data.preprocess import preprocess
 from edgecnn.data.sets import ImageSet, load_set, with_note
-from edgecnn.data.split import FLOAT_CHECK, keep_apart, shares, spread
+from edgecnn.data.split import FLOAT_CHECK, distinct, keep_apart, shares, spread
 from edgecnn.errors import ParityError, StorageError, UsageError
 from edgecnn.files import MANIFEST, write_whole
 from edgecnn.manifest import describe, versions
@@ -145,8 +145,7 @@ def export(request: ExportRequest, progress: Progress | None = None, network: "N
         with progress.stage("export to ONNX"):
             calibration, judging = stack.enter_context(_images(planned, labels, made))
             graph = network.graph  # first: pictures are being decoded beside it
-            if calibration is not None:
-                check_contrast(network.model, calibration, how)
+            check_contrast(network.model, judging if calibration is None else calibration, how)
         builds = stack.enter_context(Builds(planned.target))
         climbed = None if calibration is None else _climbed(graph, calibration, planned, builds, interface, progress)
         quantized = None if climbed is None else _quantized(climbed.graph, climbed.table, planned)
@@ -225,7 +224,7 @@ def verify(
     gate = with_max_drop(Gate(**artifact.manifest["gate"]), max_drop_pp)
     if weights is not None and images is None:
         raise UsageError("--weights names the reference for --images; the golden pairs are their own reference")
-    judging = None if images is None else load_set(images, artifact.labels)
+    judging = None if images is None else distinct(load_set(images, artifact.labels))
     if max_drop_pp is not None and (judging is None or not judging.labelled):
         what = "the golden pairs have none" if judging is None else f"{judging.name} has none"
         raise UsageError(f"--max-drop needs images with labels, and {what}; drop it, or name others with --images")
@@ -303,7 +302,7 @@ def _images(
     """
     evaluation, how = planned.data.evaluation, planned.data.preprocess
     if planned.calibration is None:
-        judging = load_set(evaluation or planned.data.calibration, labels)
+        judging = distinct(load_set(evaluation or planned.data.calibration, labels))
         yield None, judging if evaluation else spread(judging, FLOAT_CHECK)
         return
     with decoded_ahead(load_set(planned.calibration, labels, [SYNTHETIC]) if made is None else made, how) as given:
@@ -311,7 +310,7 @@ def _images(
         if evaluation is None:
             yield calibration, kept_apart
             return
-        labelled = load_set(evaluation, labels)
+        labelled = distinct(load_set(evaluation, labels))
         if shared := shares(calibration, labelled):  # which would flatter the artifact
             yield calibration, with_note(kept_apart, f"judged on images that were kept apart, since {shared}")
             return

@@ -104,8 +104,9 @@ def plan(request: ExportRequest) -> Plan:
         )
     if request.calib is not None and request.precision != "int8":
         raise UsageError(f"--calib is for --int8 alone, {request.precision} needs no calibration; drop one of them")
+    out = request.out or Path(f"{spec.name}-{target.name}-{request.precision}")
     if request.calib_cache is not None:
-        _check_cache(request.calib_cache, request.precision)
+        _check_cache(request.calib_cache, request.precision, out)
     if request.effort is not None and request.precision != "int8":
         raise UsageError(f"--effort is for --int8 alone, {request.precision} has no ladder to climb; drop one of them")
     if request.reduce_range is not None and request.precision != "int8":
@@ -149,7 +150,7 @@ def plan(request: ExportRequest) -> Plan:
         gate=gate,
         gated=source != "random",
         note=note,
-        out=request.out or Path(f"{spec.name}-{target.name}-{request.precision}"),
+        out=out,
         force=request.force,
     )
 
@@ -163,9 +164,11 @@ def _data(recipe: Recipe, source: str) -> tuple[Data, str]:
     return recipe.data(source), "weights of yours, taken to expect ImageNet's preprocessing: --recipe says what else"
 
 
-def _check_cache(path: Path, precision: str) -> None:
+def _check_cache(path: Path, precision: str, out: Path) -> None:
     if precision != "int8":
         raise UsageError(f"--calib-cache is for --int8 alone, {precision} needs no calibration; drop one of them")
+    if out.absolute() in path.absolute().parents:
+        raise UsageError(f"--calib-cache {path} lies in --out {out}, whose artifact holds its own files alone; move it")
     if not path.is_file():  # one that is there is read alone
         check_place(path, "--calib-cache")
 

@@ -26,10 +26,10 @@ from torch.nn import functional as F
 
 from edgecnn.data import fashion_mnist
 from edgecnn.data.preprocess import crop
-from edgecnn.errors import InputError, UsageError
+from edgecnn.errors import InputError, StorageError, UsageError
 from edgecnn.files import check_outside, write_whole
 from edgecnn.models.registry import MODELS, find_model
-from edgecnn.models.sources import EXPECTS
+from edgecnn.models.sources import TRAINED
 from edgecnn.progress import Progress
 from edgecnn.recipe import Preprocess, TrainRecipe, load_recipe
 
@@ -119,6 +119,7 @@ def parameter_groups(model: nn.Module, weight_decay: float) -> list[dict[str, ob
 
 
 def train(
+    name: str,
     model: nn.Module,
     images: NDArray[np.uint8],
     labels: NDArray[np.integer],
@@ -130,6 +131,7 @@ def train(
     """Trains ``model`` in place, from ``checkpoint`` on where that exists.
 
     Args:
+        name: of the model.
         images: (N, S, S) uint8 with N above 5,000; the last 5,000 are held out.
         labels: (N,) in 0..num_classes-1.
 
@@ -146,13 +148,18 @@ def train(
         optimizer, recipe.learning_rate, epochs * steps, pct_start=recipe.warm_up, cycle_momentum=False
     )
     history: list[Epoch] = []
-    made_from = json.dumps({"recipe": structs.asdict(recipe), "seed": seed, "images": len(train_x)}, sort_keys=True)
+    made_from = json.dumps(
+        {"model": name, "recipe": structs.asdict(recipe), "seed": seed, "images": len(train_x)}, sort_keys=True
+    )
     if checkpoint.exists():
         state = _read_checkpoint(checkpoint, made_from)
-        model.load_state_dict(state["model"])
-        optimizer.load_state_dict(state["optimizer"])
-        schedule.load_state_dict(state["schedule"])
-        history = [Epoch(**row) for row in state["history"]]
+        try:
+            model.load_state_dict(state["model"])
+            optimizer.load_state_dict(state["optimizer"])
+            schedule.load_state_dict(state["schedule"])
+            history = [Epoch(**row) for row in state["history"]]
+        except (KeyError, TypeError, ValueError, RuntimeError, AttributeError) as error:
+            raise _no_checkpoint(checkpoint, error) from error
     for epoch in range(len(history), epochs):
         started = time.monotonic()
         # Seeded by the epoch, so that a resumed run sees what an unbroken one would have.
@@ -196,12 +203,14 @@ def _read_checkpoint(path: Path, made_from: str) -> dict[str, Any]:
         state: dict[str, Any] = torch.load(path, weights_only=True)
         found = state["made_from"]
     except (RuntimeError, EOFError, KeyError, TypeError, pickle.UnpicklingError) as error:
-        raise InputError(
-            f"{path}: no checkpoint of this command ({type(error).__name__}); delete it to start anew"
-        ) from error
+        raise _no_checkpoint(path, error) from error
     if found != made_from:
         raise InputError(f"{path}: made from {found}, expected {made_from}; name another --out, or delete it")
     return state
+
+
+def _no_checkpoint(path: Path, error: Exception) -> InputError:
+    return InputError(f"{path}: no checkpoint of this command ({type(error).__name__}); delete it to start anew")
 
 
 def train_builtin(
@@ -240,7 +249,10 @@ def train_builtin(
         recipe = replace(recipe, sizes=tuple(recipe.sizes[i * len(recipe.sizes) // epochs] for i in range(epochs)))
     if not 0 <= seed < 2**63:
         raise UsageError(f"--seed is {seed}, expected 0 to {2**63 - 1}")
-    check_outside(out / f"{spec.name}.safetensors")
+    weights, checkpoint = out / f"{spec.name}.safetensors", out / f"{spec.name}.checkpoint.pt"
+    check_outside(weights)
+    if weights.exists() and not checkpoint.exists():
+        raise StorageError(f"{weights}: is there already, without the checkpoint that it came from; name another --out")
     with progress.stage("load Fashion-MNIST"):
         images, labels = _pictures("train", data.preprocess)
         if limit is not None:
@@ -252,8 +264,7 @@ def train_builtin(
     with torch.random.fork_rng():
         torch.manual_seed(seed)
         model = spec.build(len(fashion_mnist.CLASSES))
-        checkpoint = out / f"{spec.name}.checkpoint.pt"
-        history = train(model, images, labels, recipe, seed, checkpoint, progress)
+        history = train(spec.name, model, images, labels, recipe, seed, checkpoint, progress)
     state = {key: t.half() if t.is_floating_point() else t for key, t in model.state_dict().items()}
     model.load_state_dict({key: t.float() if t.is_floating_point() else t for key, t in state.items()})
     with progress.stage("test"):
@@ -269,8 +280,7 @@ def train_builtin(
         "top1": round(top1, 4),
         "n": len(test_images),
     }
-    kept = {key: json.dumps(record[key]) for key in ("model", "seed", "images", "recipe", "top1", "n")}
-    kept[EXPECTS] = "builtin"
+    kept = {key: json.dumps(record[key]) for key in TRAINED}
     write_whole(out / f"{spec.name}.safetensors", save({k: t.contiguous() for k, t in state.items()}, kept))
     write_whole(out / f"{spec.name}.json", (json.dumps(record, indent=1) + "\n").encode())
     return record

@@ -1,8 +1,8 @@
 """How long an export takes as a whole process, imports counted, and how much memory it takes at its peak.
 
 MobileNetV3-Large at 224×224 for OpenVINO: FP32, and INT8 of every effort calibrated on 300 photographs. Goals on two
-cores, which not every machine reaches (docs/benchmarks/export.md has what was measured): 8 s and 1.2 GB for FP32, 20 s for INT8,
-and 60 calibration images per second.
+cores, which not every machine reaches (docs/benchmarks/export.md has what was measured): 8 s and 1.2 GB for FP32, 20 s
+for INT8, and 60 calibration images per second.
 """
 
 import json

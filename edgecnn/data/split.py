@@ -12,13 +12,14 @@ FLOAT_CHECK = 8  # images that judge a precision that needs no calibration
 
 
 def keep_apart(images: ImageSet) -> tuple[ImageSet, ImageSet]:
-    """A calibration set without every fifth image, and those.
+    """A calibration set without every fifth image, and those. Copies of a picture are left out.
 
     Both say so in their note where the images are few.
 
     Raises:
         InputError: fewer than eight images.
     """
+    images = distinct(images)
     if len(images) < MINIMUM:
         raise InputError(
             f"{images.name}: {len(images)} images, at least {MINIMUM} are needed to calibrate; a few hundred are better"
@@ -27,6 +28,19 @@ def keep_apart(images: ImageSet) -> tuple[ImageSet, ImageSet]:
     few = f"{len(images)} images are few to calibrate on and to judge by; a few hundred are better"
     images = with_note(replace(images, calibrates=True), few if len(images) < FEW and not images.synthetic else "")
     return images.take(lambda i: i % KEPT_APART != last), images.take(lambda i: i % KEPT_APART == last)
+
+
+def distinct(images: ImageSet) -> ImageSet:
+    """A set with copies of a picture taken out: each would count as one image more that was answered the same.
+
+    Its note says how many there were. A picture under two labels stays under both.
+    """
+    once = {(sample.digest, sample.label): sample for sample in reversed(images.samples)}
+    copies = len(images) - len(once)
+    if not copies:
+        return images
+    note = f"{copies} of {len(images)} pictures are copies of others, and count once"
+    return with_note(replace(images, samples=tuple(reversed(once.values()))), note)
 
 
 def shares(calibration: ImageSet, judging: ImageSet) -> str:

@@ -7,7 +7,7 @@ from edgecnn.recipe import PACKAGE
 BUILTIN = PACKAGE / "builtin"
 RANDOM_SEED = 0
 NAMES = ("builtin", "imagenet", "random")
-EXPECTS = "expects"  # in a file's own notes: the table of the recipe that describes its images
+TRAINED = ("model", "seed", "images", "recipe", "top1", "n")  # what `edgecnn train` notes in a file of weights
 
 
 class InstalledFile(NamedTuple):
@@ -53,12 +53,12 @@ def is_file(source: str) -> bool:
 
 
 def trained_here(source: str) -> bool:
-    """Whether a file of weights says that ``edgecnn train`` made it, whose images are those of ``builtin``."""
+    """Whether ``edgecnn train`` made a file of weights, as its notes say; the images are those of ``builtin``."""
     from safetensors import SafetensorError, safe_open  # which a base installation has not
 
     try:
         with safe_open(source, "numpy") as file:
-            return (file.metadata() or {}).get(EXPECTS) == "builtin"
+            return set(TRAINED) <= (file.metadata() or {}).keys()
     except (OSError, SafetensorError):
         return False  # no file of this kind, or one to be refused where it is read
 

@@ -48,17 +48,17 @@ def judge(
         return _without_labels([*problems, *fidelity], doubts)
     low, high = accuracy.drop_ci95_pp
     text = f"drop {accuracy.drop_pp:+.2f} pp, 95 % [{low:+.2f}, {high:+.2f}], gate {gate.max_drop_pp:g}"
-    if high <= gate.max_drop_pp:
-        if not _by_guessing(accuracy, classes):
-            return _judgement(problems)
+    above, too_wide = accuracy.drop_pp > gate.max_drop_pp, high - low > gate.max_drop_pp
+    if low > gate.max_drop_pp or (above and not too_wide):
+        return _judgement([*problems, text])
+    if by_guessing(accuracy.top1_reference, accuracy.n, classes):
         doubt = (
             f"labels say nothing at n={accuracy.n}: the reference is right on {accuracy.top1_reference:.4f} of them,"
             f" which is no better than guessing one of {classes} classes"
         )
         return _without_labels([*problems, *fidelity], [doubt, *doubts])
-    above, too_wide = accuracy.drop_pp > gate.max_drop_pp, high - low > gate.max_drop_pp
-    if low > gate.max_drop_pp or (above and not too_wide):
-        return _judgement([*problems, text])
+    if high <= gate.max_drop_pp:
+        return _judgement(problems)
     # The labels cannot tell, so fidelity must.
     text = f"inconclusive at n={accuracy.n}: {text}"
     if problems or fidelity:
@@ -84,9 +84,9 @@ def _without_labels(problems: list[str], doubts: list[str]) -> Judgement:
     return Judgement(Verdict.INCONCLUSIVE, tuple(doubts), rejected=False)
 
 
-def _by_guessing(accuracy: Accuracy, classes: int) -> bool:
+def by_guessing(top1_reference: float, n: int, classes: int) -> bool:
     """Whether the reference is right no oftener than chance: then these are not the labels of what it knows."""
-    return share_interval(accuracy.top1_reference, accuracy.n)[0] <= 1 / classes
+    return share_interval(top1_reference, n)[0] <= 1 / classes
 
 
 def _tolerance(precision: str, parity: Parity, largest_logit: float) -> list[str]:

@@ -7,7 +7,7 @@ import msgspec
 
 from edgecnn.artifact import INCONCLUSIVE, NOT_GATED, REJECTED, VERIFIED, Artifact
 from edgecnn.recipe import Gate
-from edgecnn.verify.policy import Judgement, Verdict
+from edgecnn.verify.policy import Judgement, Verdict, by_guessing
 from edgecnn.verify.stages import Verification
 
 GRAVITY = (NOT_GATED, VERIFIED, INCONCLUSIVE, REJECTED)
@@ -19,6 +19,7 @@ class Check(msgspec.Struct, frozen=True):
     Args:
         status: that it alone would leave.
         images: name of the set.
+        labelled: with labels that say something: the reference knows them better than by chance.
         max_drop_pp: of the gate that it was held to, percentage points.
         reasons: of its verdict.
     """
@@ -52,9 +53,13 @@ class Standing(msgspec.Struct, frozen=True):
     strongest: Check
     deciding: Check
 
-    def after(self, check: Check) -> "Standing":
-        """With one check more."""
-        if check.strength >= self.strongest.strength:
+    def after(self, check: Check, max_drop_pp: float) -> "Standing":
+        """With one check more.
+
+        Args:
+            max_drop_pp: of the artifact's own gate: what a looser one lets through clears nothing.
+        """
+        if check.strength >= self.strongest.strength and check.max_drop_pp <= max_drop_pp:
             return Standing(check, check)
         graver = GRAVITY.index(check.status) > GRAVITY.index(self.strongest.status)
         return Standing(self.strongest, check if graver else self.strongest)
@@ -70,7 +75,8 @@ def standing_of(artifact: Artifact) -> Standing:
         status=manifest["status"],
         images=evidence["images"]["name"],
         n=evidence["n"],
-        labelled=evidence["top1"] is not None,
+        labelled=evidence["top1"] is not None
+        and not by_guessing(evidence["top1_reference"], evidence["n"], artifact.interface.classes),
         synthetic=artifact.synthetic,
         max_drop_pp=manifest["gate"]["max_drop_pp"],
         reasons=tuple(evidence["reasons"]),
@@ -111,17 +117,22 @@ def settled(artifact: Artifact, verification: Verification, gate: Gate) -> tuple
         status=status(verification, is_gated(artifact)),
         images=Path(verification.images["name"]).name,
         n=verification.parity.n,
-        labelled=found is not None,
+        labelled=found is not None and not by_guessing(found.top1_reference, found.n, artifact.interface.classes),
         synthetic=verification.images.get("synthetic", False),
         max_drop_pp=gate.max_drop_pp,
         reasons=verification.judgement.reasons,
     )
-    standing = standing_of(artifact).after(check)
+    own_pp = artifact.manifest["gate"]["max_drop_pp"]
+    standing = standing_of(artifact).after(check, own_pp)
     before = standing.deciding
     if before is check or before.status == check.status:
         return verification, standing
     text = f"{before.status} by a check on {before}, which {check} do not undo"
+    way_out = "verify with --images on as many"
+    if check.max_drop_pp > own_pp:
+        text = f"{text} with --max-drop {check.max_drop_pp:g}, where the artifact's own is {own_pp:g}"
+        way_out = "export again with that --max-drop"
     if before.status == REJECTED:
-        judgement = Judgement(Verdict.FAIL, (f"{text}; verify with --images on as many", *check.reasons), rejected=True)
+        judgement = Judgement(Verdict.FAIL, (f"{text}; {way_out}", *check.reasons), rejected=True)
         return replace(verification, judgement=judgement), standing
     return verification.with_note(f"still {text}"), standing

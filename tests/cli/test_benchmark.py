@@ -14,6 +14,7 @@ from edgecnn import pipeline
 from edgecnn.artifact import load_artifact
 from edgecnn.bench.record import Run, read_run
 from edgecnn.cli import run
+from edgecnn.export_process import exported
 from edgecnn.targets.registry import TARGETS
 from tests.conftest import Command
 
@@ -96,7 +97,9 @@ def test_a_target_that_cannot_run_here_does_not_stop_the_others(
     command: Command, photos: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """`--effort best` times layers, for which TensorRT needs a GPU."""
-    monkeypatch.setattr(pipeline, "CHOOSING_S", 0.0)  # the fewest rounds: what is chosen does not matter here
+    # Exported in this process, with the fewest rounds: what is chosen does not matter here.
+    monkeypatch.setattr("edgecnn.benchmark.export_apart", exported)
+    monkeypatch.setattr(pipeline, "CHOOSING_S", 0.0)
     if not TARGETS["tensorrt"].absence:
         pytest.skip("this machine has a GPU for TensorRT")
     out = tmp_path / "run.json"

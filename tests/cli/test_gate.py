@@ -10,7 +10,9 @@ from msgspec.structs import replace
 
 from edgecnn.artifact import INCONCLUSIVE, REJECTED, VERIFIED, load_artifact, mark
 from edgecnn.cli import run
+from edgecnn.data.sets import load_set
 from edgecnn.errors import StorageError
+from edgecnn.recipe import load_labels
 from edgecnn.verify.standing import Standing, standing_of
 from tests.conftest import Command
 
@@ -104,6 +106,35 @@ def test_a_weaker_check_clears_nothing(command: Command, fragile_weights: Path, 
     assert command("verify", out, "--images", photos).code == 0
     assert status(out) == VERIFIED
     assert command("verify", out).code == 0
+    assert status(out) == VERIFIED
+
+
+def test_copies_of_a_picture_are_one(command: Command, artifact: Path, photos: Path, tmp_path: Path) -> None:
+    listing = tmp_path / "copies.csv"
+    listing.write_text("\n".join(["path", *[str(photos / "0.jpg")] * 50, str(photos / "1.jpg")]))
+    found = json.loads(command("verify", artifact, "--images", listing, "--json").out)
+    assert found["n"] == 2
+    assert found["note"].startswith("49 of 51 pictures are copies of others, and count once")
+
+
+def test_what_says_little_clears_nothing(command: Command, tmp_path: Path) -> None:
+    """Neither labels of something else, however many, nor a gate that is looser than the artifact's own."""
+    out, names = tmp_path / "out", load_labels("fashion-mnist")
+    assert command("export", "mobilenetv3_small", "--target", "onnx", "--out", out).code == 0
+    artifact = load_artifact(out)
+    first = replace(standing_of(artifact).deciding, status=REJECTED)
+    assert (first.n, first.labelled) == (1000, True)
+    mark(artifact, {"status": REJECTED, "standing": msgspec.to_builtins(Standing(first, first))})
+    images = load_set("fashion-mnist-1000", names)
+    rows = [f"{sample.name},{(sample.label or 0) + 1}" for sample in images.samples if sample.label != len(names) - 1]
+    (tmp_path / "wrong.csv").write_text("\n".join(["path,label", *rows, *(f"{s.name},0" for s in images.samples)]))
+    answer = command("verify", out, "--images", tmp_path / "wrong.csv")
+    assert (answer.code, status(out)) == (6, REJECTED)
+    assert "rejected by a check on 1000 labelled images, which 1900 images without labels do not undo" in answer.err
+    answer = command("verify", out, "--images", "fashion-mnist-1000", "--max-drop", "50")
+    assert (answer.code, status(out)) == (6, REJECTED)
+    assert "do not undo with --max-drop 50, where the artifact's own is 1; export again with that" in answer.err
+    assert command("verify", out, "--images", "fashion-mnist-1000").code == 0
     assert status(out) == VERIFIED
 
 

@@ -10,7 +10,7 @@ from safetensors.torch import load_file, save_file
 
 from edgecnn.artifact import load_artifact
 from edgecnn.models.registry import find_model
-from edgecnn.models.sources import EXPECTS
+from edgecnn.models.sources import TRAINED
 from edgecnn.models.weights import load_model
 from tests.conftest import Command
 
@@ -83,7 +83,7 @@ def test_without_one_it_is_said_what_was_taken_for_granted(command: Command, min
 
 def test_weights_that_were_trained_here_expect_the_builtin_images(command: Command, tmp_path: Path) -> None:
     builtin = Path(__file__).parents[2] / "edgecnn" / "builtin" / "mobilenetv3_small.safetensors"
-    save_file(load_file(builtin), tmp_path / "mine.safetensors", {EXPECTS: "builtin"})
+    save_file(load_file(builtin), tmp_path / "mine.safetensors", dict.fromkeys(TRAINED, ""))
     arguments = ("export", "mobilenetv3_small", "--weights", tmp_path / "mine.safetensors", "--target", "onnx")
     answer = command(*arguments, "--out", tmp_path / "out", "--json")
     evidence = json.loads(answer.out)["evidence"]

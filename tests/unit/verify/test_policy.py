@@ -138,6 +138,13 @@ def test_labels_that_the_reference_only_guesses_say_nothing(agreement: float, ve
     assert judgement.reasons[-1].startswith("labels say nothing at n=1000") or judgement.verdict is Verdict.FAIL
 
 
+def test_labels_that_say_nothing_are_no_better_where_their_interval_is_wide() -> None:
+    guessed = replace(labelled(30, 30, 1000), top1=0.1, top1_reference=0.1)
+    judgement = judge("int8", parity(agreement=0.99, n=1000), 10, guessed, GATE, CLASSES)
+    assert judgement.verdict is Verdict.INCONCLUSIVE
+    assert judgement.reasons[0].startswith("labels say nothing at n=1000")
+
+
 def test_a_better_artifact_passes() -> None:
     assert judge("int8", parity(), 10, labelled(20, 120, 10_000), GATE, CLASSES).verdict is Verdict.PASS
 

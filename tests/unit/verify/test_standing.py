@@ -5,9 +5,13 @@ import pytest
 from edgecnn.artifact import INCONCLUSIVE, NOT_GATED, REJECTED, VERIFIED
 from edgecnn.verify.standing import Check, Standing
 
+OWN_PP = 1.0  # of the artifact's gate
 
-def check(status: str, n: int = 1000, labelled: bool = True, synthetic: bool = False) -> Check:
-    return Check(status, "images", n, labelled, synthetic, 1.0, ())
+
+def check(
+    status: str, n: int = 1000, labelled: bool = True, synthetic: bool = False, max_drop_pp: float = OWN_PP
+) -> Check:
+    return Check(status, "images", n, labelled, synthetic, max_drop_pp, ())
 
 
 def golden(status: str) -> Check:
@@ -17,7 +21,7 @@ def golden(status: str) -> Check:
 def after(first: Check, *others: Check) -> Standing:
     standing = Standing(first, first)
     for other in others:
-        standing = standing.after(other)
+        standing = standing.after(other, OWN_PP)
     return standing
 
 
@@ -34,6 +38,10 @@ def after(first: Check, *others: Check) -> Standing:
         (check(VERIFIED), golden(INCONCLUSIVE), INCONCLUSIVE),
         (check(VERIFIED), check(REJECTED, n=1001), REJECTED),
         (golden(NOT_GATED), check(NOT_GATED), NOT_GATED),
+        (check(REJECTED), check(VERIFIED, n=9999, max_drop_pp=OWN_PP + 1), REJECTED),
+        (check(INCONCLUSIVE), check(VERIFIED, n=9999, max_drop_pp=OWN_PP + 1), INCONCLUSIVE),
+        (check(VERIFIED), check(REJECTED, max_drop_pp=OWN_PP + 1), REJECTED),
+        (check(REJECTED), check(VERIFIED, max_drop_pp=OWN_PP - 0.5), VERIFIED),
     ],
 )
 def test_one_check_after_another(first: Check, then: Check, status: str) -> None:
