@@ -270,6 +270,7 @@ class Target(abc.ABC):
         False  # whether FP16 is computed in, by INT8's float layers too, or only stored in
     )
     float_precisions: ClassVar[tuple[str, ...]] = (FP32,)  # that ``open_float`` can be asked for
+    largest_batch: ClassVar[int | None] = None  # of a dynamic one; None has no bound
 
     @property
     def settings(self) -> dict[str, str]:

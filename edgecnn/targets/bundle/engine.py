@@ -52,8 +52,17 @@ class Runner:
         return self.download()
 
     def upload(self, image: Any) -> None:
-        """Puts a batch on the device."""
-        self._context.set_input_shape(self.input, image.shape)
+        """Puts a batch on the device.
+
+        Raises:
+            RuntimeError: it is larger than the buffers, or TensorRT does not take it.
+        """
+        if image.nbytes > self._sizes[self.input]:
+            room = self._sizes[self.input] * len(image) // image.nbytes
+            raise RuntimeError(f"{self.input} is {image.shape}, its buffer holds {room} of them; run fewer at once")
+        before = len(self._logger.messages)
+        if not self._context.set_input_shape(self.input, image.shape):
+            raise RuntimeError(f"{self.input} cannot be {image.shape}: {self._logger.last_error(before)}")
         ctypes.memmove(self._host[self.input], image.ctypes.data, image.nbytes)
         self._cuda.upload(self._device[self.input], self._host[self.input], image.nbytes, self.stream)
 

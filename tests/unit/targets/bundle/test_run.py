@@ -173,3 +173,25 @@ def test_an_engine_that_is_refused_is_refused_in_tensorrts_words(
     monkeypatch.setattr(trt.Runtime, "deserialize_cuda_engine", refuse)
     with pytest.raises(RuntimeError, match=r"^cannot run on this GPU$"):
         engine.Runner(trt, cuda, log, b"", 1)
+
+
+def test_a_batch_that_an_engine_or_its_buffers_do_not_take_is_refused(
+    tiny_export: Callable[..., Exported], load: Callable[..., ModuleType], bundle: Path
+) -> None:
+    """Once it went past the end of the buffer, and TensorRT ran whatever it had run before."""
+    archive = tiny_export("tensorrt", "int8", flavour="bundle", batch=None).artifact.files["bundle.zip"]
+    shutil.rmtree(bundle)
+    zipfile.ZipFile(archive).extractall(bundle.parent)
+    built(load, bundle, "10.3")
+    engine, trt = load("engine"), load("tensorrt")
+    content, log = (bundle / "model.engine").read_bytes(), importlib.import_module("builder").logger(trt)
+
+    def runner(batch: int) -> Any:
+        return engine.Runner(trt, Cuda(), log, content, batch)
+
+    images = np.zeros((65, 3, 32, 32), np.float32)
+    assert runner(8).run(images[:8]).shape == (8, 10)
+    with pytest.raises(RuntimeError, match=r"^image is \(9, .*, its buffer holds 8 of them; run fewer at once$"):
+        runner(8).run(images[:9])
+    with pytest.raises(RuntimeError, match=r"^image cannot be \(65, .*: a batch of 65 is outside of the profile$"):
+        runner(65).run(images)
