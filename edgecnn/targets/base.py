@@ -185,6 +185,7 @@ class Session(abc.ABC):
         Raises:
             InputError: another dtype or shape, NaN or infinite values, or pixels that were never normalised. Runtimes
                 disagree on these (OpenVINO takes float64 and launders NaN), so none of them gets to see them.
+            BuildError: the runtime fails, in its own words.
         """
         want = self.interface
         batch = "N" if want.batch is None else str(want.batch)

@@ -9,12 +9,13 @@ from pathlib import Path
 import pytest
 
 from edgecnn.bench.bench import BenchRequest, bench
-from edgecnn.errors import UsageError
+from edgecnn.errors import BuildError, UsageError
 from edgecnn.pipeline import Exported, export
 from edgecnn.request import ExportRequest
 from edgecnn.targets import tensorrt, tensorrt_flavours, tensorrt_session
-from edgecnn.targets.base import Tuning
-from edgecnn.targets.bundle.cuda_driver import Gpu
+from edgecnn.targets.base import Session, Tuning
+from edgecnn.targets.bundle.cuda_driver import CudaError, Gpu
+from edgecnn.verify.golden import read_golden
 from edgecnn.verify.reopen import open_session
 from tests.stand_ins.cuda import Cuda
 
@@ -73,3 +74,23 @@ def test_bench_shows_where_the_time_goes_by_module(built: Callable[..., Exported
     assert [time.precision for time in row.layers] == [layer.precision for layer in layers]
     assert [time.ms for time in row.layers] == pytest.approx([(place + 1) / 1000 for place in range(len(layers))])
     assert sum(time.share for time in row.layers) == pytest.approx(1, abs=1e-3)
+
+
+def test_an_engine_that_fails_is_a_refusal_that_costs_its_row_alone(
+    built: Callable[..., Exported], tiny_export: Callable[..., Exported], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    other, engine = tiny_export("onnx", "fp32").artifact.folder, built("10.3").artifact
+    image = read_golden(engine).inputs[:1]
+
+    def fail(*arguments: object) -> None:
+        raise CudaError("cuMemcpyHtoDAsync_v2: an illegal memory access was encountered (700)")
+
+    with monkeypatch.context() as patched:
+        patched.setattr(Cuda, "upload", fail)
+        for ask in (Session.run, Session.run_again, lambda session, batch: session.kernel_times([batch])):
+            with pytest.raises(BuildError, match=r"^tensorrt 10\.3\.0 fails to run the engine: cuMemcpy.* \(700\)$"):
+                ask(open_session(engine), image)
+    monkeypatch.setattr(sys.modules["tensorrt"]._Context, "execute_async_v3", lambda self, stream: False)
+    failed, timed = bench(BenchRequest((engine.folder, other), duration_s=0.1)).rows
+    assert failed.status == "tensorrt 10.3.0 fails to run the engine: no reason given"
+    assert timed.times is not None
