@@ -4,7 +4,6 @@ Counters are of a whole package or board, what it draws at rest included, so eac
 Sources: the kernel's documentation of ``/sys/class/powercap``; NVIDIA's of ``nvidia-smi``.
 """
 
-import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import NamedTuple
@@ -96,11 +95,9 @@ def rapl_counters(root: Path) -> list[RaplCounter]:
 
 
 def _by_rails(rails: Sequence[Rail | GpuRail], source: str, work: Work) -> Energy:
-    started = time.monotonic()
     with Meter(list(rails)) as meter:  # type: ignore[arg-type]  # all that it asks of a rail is a name and watts
         images = work()
-    seconds = time.monotonic() - started
     watts = total(meter.mean)
     if not watts:
-        return Energy(None, "", f"not measurable: {source} could not be sampled in {seconds:.1f} s")
-    return Energy(round(watts * seconds / images, 9), source, "")
+        return Energy(None, "", f"not measurable: {source} could not be sampled in {meter.seconds:.1f} s")
+    return Energy(round(watts * meter.seconds / images, 9), source, "")

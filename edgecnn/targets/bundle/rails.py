@@ -75,20 +75,24 @@ def total(watts: dict[str, float]) -> float:
 
 
 class Meter:
-    """Samples rails while it is open, and has their mean power and the energy afterwards."""
+    """Samples rails while it is open, and has their mean power, the seconds and the energy afterwards."""
 
     def __init__(self, rails: list[Rail]) -> None:
         self._rails = rails
         self._stop = threading.Event()
         self._thread = threading.Thread(target=self._sample, daemon=True)
         self._samples: list[tuple[float, dict[str, float]]] = []
+        self._started = 0.0
+        self.seconds = 0.0
 
     def __enter__(self) -> Meter:
         if self._rails:
             self._thread.start()
+        self._started = time.monotonic()
         return self
 
     def __exit__(self, *error: object) -> None:
+        self.seconds = time.monotonic() - self._started  # before a sensor is waited for that is being read
         self._stop.set()
         if self._rails:
             self._thread.join()
