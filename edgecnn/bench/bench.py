@@ -10,6 +10,7 @@ from typing import Any
 from edgecnn.bench.candidates import ARTIFACT, Candidate, agreed_batch, candidates
 from edgecnn.bench.energy import SECONDS as ENERGY_S
 from edgecnn.bench.energy import measure_energy
+from edgecnn.bench.gpu_peak import GPU_PACKAGES
 from edgecnn.bench.latency import Race, race, without_p99
 from edgecnn.bench.layers import layer_times
 from edgecnn.bench.machine import facts, snapshot
@@ -236,7 +237,7 @@ def _energy(row: Opened, batch: int, request: BenchRequest) -> Energy:
     def work() -> int:
         return batch * len(row.session.flood(row.batches, ENERGY_S).requests_ms)
 
-    return measure_energy(work, find_target(row.candidate.artifact.manifest["target"]).name == "tensorrt")
+    return measure_energy(work, row.candidate.package in GPU_PACKAGES)
 
 
 def _in_rotation(session: Session, batches: Sequence[Float]) -> Any:

@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from edgecnn.bench.bench import BenchRequest, bench
+from edgecnn.bench.record import Energy
 from edgecnn.errors import BuildError, UsageError
 from edgecnn.pipeline import Exported, export
 from edgecnn.request import ExportRequest
@@ -94,3 +95,19 @@ def test_an_engine_that_fails_is_a_refusal_that_costs_its_row_alone(
     failed, timed = bench(BenchRequest((engine.folder, other), duration_s=0.1)).rows
     assert failed.status == "tensorrt 10.3.0 fails to run the engine: no reason given"
     assert timed.times is not None
+
+
+def test_each_row_s_energy_is_of_what_computes_it(
+    built: Callable[..., Exported], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """PyTorch beside an engine runs on the CPU, whose joules the GPU's meter does not know."""
+    asked: list[bool] = []
+
+    def measure(work: object, on_gpu: bool) -> Energy:
+        asked.append(on_gpu)
+        return Energy(None, "", "not asked here")
+
+    monkeypatch.setattr("edgecnn.bench.bench.measure_energy", measure)
+    run = bench(BenchRequest((built("10.3").artifact.folder,), against=("eager",), duration_s=0.1))
+    assert [row.kind for row in run.rows] == ["eager", "artifact"]
+    assert asked == [False, True]
