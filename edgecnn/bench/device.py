@@ -16,7 +16,7 @@ from edgecnn.targets.registry import find_target
 from edgecnn.verify.coverage import layer_precisions, shares
 from edgecnn.verify.device import OnDevice, read_result
 
-NO_RAILS = "not measurable: the device has no power rails"
+NO_ENERGY = Energy(None, "", "not measurable: the device has no power rails, or none could be sampled")
 ALONE = "timed alone, by the GPU's own events, not in turns with the others"
 
 
@@ -56,8 +56,6 @@ def device_row(artifact: Artifact, found: OnDevice, name: str) -> Row:
     engine, latency = found.result.engine, found.result.latency
     macs = artifact.layer_macs
     times = Race({name: tuple(latency.calls_ms)}).times(name)
-    power = latency.power
-    joules = None if power is None else power.joules_per_inference / latency.batch
     return Row(
         name=name,
         kind=ARTIFACT,
@@ -70,7 +68,7 @@ def device_row(artifact: Artifact, found: OnDevice, name: str) -> Row:
         times=times,
         images_per_s=round(1000 * latency.batch / times.p50_ms, 3),
         size_bytes=engine.size_bytes,
-        energy=Energy(joules, "" if joules is None else "Jetson rails", NO_RAILS if joules is None else ""),
+        energy=NO_ENERGY if latency.power is None else Energy(latency.power.joules_per_image, "Jetson rails", ""),
         layers=by_module(found.layers, Candidate(name, ARTIFACT, artifact)),
         absences=without_p99(times),
         unstable=(*unsteady_times(latency.calls_ms, True), *latency.notes),

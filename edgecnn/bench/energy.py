@@ -11,7 +11,7 @@ from typing import NamedTuple
 from edgecnn.bench.gpu import gpu_watts
 from edgecnn.bench.machine import ROOT
 from edgecnn.bench.record import Energy
-from edgecnn.targets.bundle.rails import Meter, Rail, find_rails, total
+from edgecnn.targets.bundle.rails import Meter, Rail, find_rails
 
 SECONDS = 2.0  # of each row alone: thousands of updates of RAPL, forty samples of rails
 
@@ -97,7 +97,6 @@ def rapl_counters(root: Path) -> list[RaplCounter]:
 def _by_rails(rails: Sequence[Rail | GpuRail], source: str, work: Work) -> Energy:
     with Meter(list(rails)) as meter:  # type: ignore[arg-type]  # all that it asks of a rail is a name and watts
         images = work()
-    watts = total(meter.mean)
-    if not watts:
+    if not meter.joules:
         return Energy(None, "", f"not measurable: {source} could not be sampled in {meter.seconds:.1f} s")
-    return Energy(round(watts * meter.seconds / images, 9), source, "")
+    return Energy(round(meter.joules / images, 9), source, "")

@@ -153,12 +153,12 @@ def benchmark(cuda: Any, runner: Any, image: Any, seconds: float, rails: list[An
     if variation > UNSTEADY:
         notes.append(f"times vary by {variation:.1%}; lock the clocks (jetson_clocks, or nvidia-smi -lgc)")
     power = None
-    if meter.samples:
+    if meter.joules is not None:
         power = {
             "rails_w": meter.mean,
             "total_w": total(meter.mean),
             "samples": meter.samples,
-            "joules_per_inference": meter.joules / len(gpu_ms),
+            "joules_per_image": meter.joules / (len(gpu_ms) * len(image)),
         }
     return {
         "batch": len(image),
