@@ -1,6 +1,7 @@
 """An engine on this machine: what its builder said of it, and its answers where there is a GPU for it."""
 
 import json
+import weakref
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -65,7 +66,7 @@ class Description:
 
 
 class TensorRtSession(Session):
-    """An engine, opened when it is first asked for an answer."""
+    """An engine, opened when it is first asked for an answer; what it took of the GPU goes with the session."""
 
     def __init__(self, engine: bytes, description: Description, interface: Interface) -> None:
         self._gpu, why = find_gpu()
@@ -103,6 +104,7 @@ class TensorRtSession(Session):
                 self._runner = Runner(trt, Cuda(), logger(trt), self._engine, largest)
             except FAILURES as error:
                 raise self._failed("refuses", error) from error
+            weakref.finalize(self, self._runner.close)
         return self._runner
 
     def _failed(self, how: str, error: Exception) -> BuildError:

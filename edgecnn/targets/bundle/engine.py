@@ -13,27 +13,35 @@ import numpy as np
 
 
 class Runner:
-    """One engine with one input and one output, its buffers and its stream.
+    """One engine with one input and one output, its buffers and its stream, until ``close``.
 
     Args:
         trt: the module that the engine was built with.
-        cuda: ``cuda_driver.Cuda``.
+        cuda: ``cuda_driver.Cuda`` of its own: ``close`` frees all that was made with it.
         logger: of that module, ``builder.logger``.
         batch: the largest that will be run.
 
     Raises:
         RuntimeError: TensorRT refuses the engine, in its own words.
+        CudaError: there is too little memory for its buffers.
     """
 
     def __init__(self, trt: Any, cuda: Any, logger: Any, content: bytes, batch: int) -> None:
         self._cuda, self._logger = cuda, logger
+        self._profiler: Any = None
         before = len(logger.messages)
         self._runtime = trt.Runtime(logger)
         self.engine = self._runtime.deserialize_cuda_engine(content)
         self._context: Any = None if self.engine is None else self.engine.create_execution_context()
         if self._context is None:
             raise RuntimeError(logger.last_error(before))
-        self._profiler: Any = None
+        try:
+            self._connect(trt, cuda, batch)
+        except Exception:
+            self.close()
+            raise
+
+    def _connect(self, trt: Any, cuda: Any, batch: int) -> None:
         names = [self.engine.get_tensor_name(index) for index in range(self.engine.num_io_tensors)]
         inputs = [name for name in names if self.engine.get_tensor_mode(name) == trt.TensorIOMode.INPUT]
         (self.input,) = inputs
@@ -44,6 +52,12 @@ class Runner:
         self._host = {name: cuda.allocate_host(size) for name, size in self._sizes.items()}
         for name in names:
             self._context.set_tensor_address(name, self._device[name].value)
+
+    def close(self) -> None:
+        """Gives the GPU's memory back, for good. May be called again."""
+        self._cuda.wait()  # for what uses it
+        self._context = self.engine = self._runtime = self._profiler = None  # in this order
+        self._cuda.close()
 
     def run(self, image: Any) -> Any:
         """Logits ``(n, classes) float32`` of an image ``(n, channels, height, width) float32``, contiguous."""

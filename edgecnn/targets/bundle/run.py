@@ -16,6 +16,7 @@ import os
 import platform
 import sys
 import time
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
@@ -213,12 +214,12 @@ def main() -> None:
     with np.load(HERE / "golden.npz", allow_pickle=False) as golden:
         inputs, want = golden["inputs"], golden["logits"]
     try:
-        cuda = Cuda()
-        runner = Runner(trt, cuda, logger(trt), content, manifest["interface"]["batch"] or manifest["batches"][-1])
-        found = parity(want, answers(runner, inputs, batch), described["precision"], manifest["gate"])
-        image = np.ascontiguousarray(np.repeat(inputs[:1], batch, axis=0), np.float32)
-        timed = benchmark(cuda, runner, image, arguments.seconds, find_rails(Path("/sys")))
-        spent = layer_times(trt, runner, [image] * RUNS)
+        cuda, largest = Cuda(), manifest["interface"]["batch"] or manifest["batches"][-1]
+        with closing(Runner(trt, cuda, logger(trt), content, largest)) as runner:
+            found = parity(want, answers(runner, inputs, batch), described["precision"], manifest["gate"])
+            image = np.ascontiguousarray(np.repeat(inputs[:1], batch, axis=0), np.float32)
+            timed = benchmark(cuda, runner, image, arguments.seconds, find_rails(Path("/sys")))
+            spent = layer_times(trt, runner, [image] * RUNS)
     except (CudaError, RuntimeError) as error:
         raise Stop(UNAVAILABLE, f"the engine did not run: {error}") from error
     result = {
