@@ -9,7 +9,7 @@ from edgecnn.artifact import REJECTED, Artifact, load_artifact
 from edgecnn.bench.candidates import ARTIFACT, Candidate
 from edgecnn.bench.latency import Race, without_p99
 from edgecnn.bench.layers import by_module
-from edgecnn.bench.record import IMAGES, SCHEMA, Energy, Row, Run, Settings, now
+from edgecnn.bench.record import IMAGES, RAILS, SCHEMA, Energy, Row, Run, Settings, now
 from edgecnn.bench.steady import unsteady_times
 from edgecnn.names import __version__
 from edgecnn.targets.registry import find_target
@@ -68,7 +68,7 @@ def device_row(artifact: Artifact, found: OnDevice, name: str) -> Row:
         times=times,
         images_per_s=round(1000 * latency.batch / times.p50_ms, 3),
         size_bytes=engine.size_bytes,
-        energy=NO_ENERGY if latency.power is None else Energy(latency.power.joules_per_image, "Jetson rails", ""),
+        energy=NO_ENERGY if latency.power is None else Energy(latency.power.joules_per_image, RAILS, ""),
         layers=by_module(found.layers, Candidate(name, ARTIFACT, artifact)),
         absences=without_p99(times),
         unstable=(*unsteady_times(latency.calls_ms, True), *latency.notes),

@@ -10,7 +10,7 @@ from typing import NamedTuple
 
 from edgecnn.bench.gpu import gpu_watts
 from edgecnn.bench.machine import ROOT
-from edgecnn.bench.record import Energy
+from edgecnn.bench.record import NVML, RAILS, RAPL, Energy
 from edgecnn.targets.bundle.rails import Meter, Rail, find_rails
 
 SECONDS = 2.0  # of each row alone: thousands of updates of RAPL, forty samples of rails
@@ -63,11 +63,11 @@ def measure_energy(work: Work, on_gpu: bool, root: Path = ROOT) -> Energy:
     """
     rails = find_rails(root / "sys")
     if rails:
-        return _by_rails(rails, "Jetson rails", work)
+        return _by_rails(rails, RAILS, work)
     if on_gpu:
         if gpu_watts() is None:
             return Energy(None, "", "not measurable: nvidia-smi says no power draw")
-        return _by_rails([GpuRail("GPU")], "NVML", work)
+        return _by_rails([GpuRail("GPU")], NVML, work)
     counters = rapl_counters(root)
     if not counters:
         return Energy(None, "", "not measurable: there are no RAPL counters (/sys/class/powercap) and no power rails")
@@ -77,7 +77,7 @@ def measure_energy(work: Work, on_gpu: bool, root: Path = ROOT) -> Energy:
         return Energy(None, "", f"not measurable: RAPL counters cannot be read ({error.strerror})")
     images = work()
     joules = sum(counter.since(start) for counter, start in zip(counters, before, strict=True)) / 1e6
-    return Energy(round(joules / images, 9), "RAPL", "")
+    return Energy(round(joules / images, 9), RAPL, "")
 
 
 def rapl_counters(root: Path) -> list[RaplCounter]:
