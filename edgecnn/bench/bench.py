@@ -16,18 +16,16 @@ from edgecnn.bench.layers import layer_times
 from edgecnn.bench.machine import facts, snapshot
 from edgecnn.bench.opening import Opening, measure_opening
 from edgecnn.bench.peak import measure_peak, roofline
-from edgecnn.bench.record import IMAGES, LATENCY, SCHEMA, THROUGHPUT, Energy, LayerTime, Row, Run, Settings, now
+from edgecnn.bench.record import IMAGES, SCHEMA, Energy, LayerTime, Row, Run, Settings, now
 from edgecnn.bench.steady import unsteady_machine, unsteady_times
 from edgecnn.bench.throughput import TURNS, Load, flood_in_turns
 from edgecnn.data.preprocess import Float
 from edgecnn.errors import EdgecnnError, UnavailableError, UsageError, unknown_name
-from edgecnn.names import __version__
+from edgecnn.names import DURATION_S, LATENCY, MODES, THROUGHPUT, __version__
 from edgecnn.progress import Progress
 from edgecnn.targets.base import Session, Tuning
 from edgecnn.targets.registry import find_target
 
-MODES = (LATENCY, THROUGHPUT)
-DURATION_S = 3.0
 LONGEST_S, MOST_THREADS, LARGEST_BATCH = 3600.0, 1024, 1024
 MOST_ROUNDS = 10_000  # beyond them a record only grows
 

@@ -11,7 +11,7 @@ from edgecnn.bench.latency import Race, without_p99
 from edgecnn.bench.layers import by_module
 from edgecnn.bench.record import IMAGES, RAILS, SCHEMA, Energy, Row, Run, Settings, now
 from edgecnn.bench.steady import unsteady_times
-from edgecnn.names import __version__
+from edgecnn.names import LATENCY, __version__
 from edgecnn.targets.registry import find_target
 from edgecnn.verify.coverage import layer_precisions, shares
 from edgecnn.verify.device import OnDevice, read_result
@@ -37,7 +37,7 @@ def device_run(folder: Path, result: Path) -> Run:
         __version__,
         now(),
         machine_facts(found),
-        Settings("latency", None, measured.batch, seconds, IMAGES),
+        Settings(LATENCY, None, measured.batch, seconds, IMAGES),
         (device_row(artifact, found, artifact.name),),
     )
 

@@ -22,7 +22,6 @@ FIGURES = {
     "layers": "time by layer",
 }
 
-LATENCY, THROUGHPUT = "latency", "throughput"  # modes
 RAPL, NVML, RAILS = "RAPL", "NVML", "Jetson rails"  # sources of joules
 MEASURES = {RAPL: "all of the CPU's packages", NVML: "all of the GPUs' boards", RAILS: "all of the board's"}
 IMAGES = "golden pairs of each artifact"  # that ``bench`` times

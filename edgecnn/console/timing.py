@@ -7,8 +7,9 @@ from rich.markup import escape
 from edgecnn.bench.latency import differs
 from edgecnn.bench.machine import one_line
 from edgecnn.bench.modules import Line, Part, layer_table
-from edgecnn.bench.record import LATENCY, MEASURES, Row, Run, Times
+from edgecnn.bench.record import MEASURES, Row, Run, Times
 from edgecnn.console.screen import out, shown, table_of
+from edgecnn.names import LATENCY
 from edgecnn.report.columns import FEW
 
 MOST_KINDS = 3  # of a line's kernels that are named

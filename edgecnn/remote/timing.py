@@ -11,9 +11,9 @@ from edgecnn.artifact import Artifact, load_artifact
 from edgecnn.bench.bench import BenchRequest, check, refused_row
 from edgecnn.bench.candidates import ARTIFACT, COMPILE, EAGER, Candidate, agreed_batch, check_names, unique
 from edgecnn.bench.device import ALONE, device_row, machine_facts
-from edgecnn.bench.record import IMAGES, LATENCY, SCHEMA, Row, Run, Settings, now
+from edgecnn.bench.record import IMAGES, SCHEMA, Row, Run, Settings, now
 from edgecnn.errors import EdgecnnError, UnavailableError, UsageError
-from edgecnn.names import __version__
+from edgecnn.names import LATENCY, __version__
 from edgecnn.progress import Progress
 from edgecnn.remote.jobs import bundle_job, decoded, has_bundle, judged, package_job
 from edgecnn.remote.parcel import Item, artifact_items
