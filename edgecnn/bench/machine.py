@@ -8,6 +8,7 @@ import os
 import platform
 import re
 import time
+from collections.abc import Iterable
 from dataclasses import dataclass
 from importlib import metadata
 from pathlib import Path
@@ -109,7 +110,7 @@ def facts(before: Snapshot, after: Snapshot, root: Path = ROOT) -> dict[str, Any
             "os": _os(root),
             "kernel": f"{platform.system()} {platform.release()}",
             "python": platform.python_version(),
-            "runtimes": _versions(),
+            "runtimes": versions(RUNTIMES),
         }
     )
 
@@ -119,6 +120,17 @@ def throttled(before: Snapshot, after: Snapshot) -> int | None:
     if before.throttles is None or after.throttles is None:
         return None
     return after.throttles - before.throttles
+
+
+def versions(packages: Iterable[str]) -> dict[str, str]:
+    """Of those that are installed, in the same order."""
+    found = {}
+    for name in packages:
+        try:
+            found[name] = metadata.version(name)
+        except metadata.PackageNotFoundError:
+            continue
+    return found
 
 
 def one_line(machine: dict[str, Any]) -> str:
@@ -195,16 +207,6 @@ def _cpu_limit(root: Path) -> float | None:
 def _os(root: Path) -> str:
     found = re.search(r'^PRETTY_NAME="?([^"\n]*)', text(root, "etc/os-release"), re.M)
     return found[1] if found else ""
-
-
-def _versions() -> dict[str, str]:
-    found = {}
-    for name in RUNTIMES:
-        try:
-            found[name] = metadata.version(name)
-        except metadata.PackageNotFoundError:
-            continue
-    return found
 
 
 def _without_gaps(table: dict[str, Any]) -> dict[str, Any]:
