@@ -10,14 +10,14 @@ from pathlib import Path
 from msgspec.structs import replace
 
 from edgecnn.artifact import REJECTED, VERIFIED
-from edgecnn.bench.bench import DURATION_S, BenchRequest, bench, check
+from edgecnn.bench.bench import BenchRequest, bench, check
 from edgecnn.bench.latency import Race, differs
-from edgecnn.bench.record import LATENCY, Row, Run
+from edgecnn.bench.record import Row, Run
 from edgecnn.bench.steady import UNSTABLE
 from edgecnn.errors import EdgecnnError, StorageError, UnavailableError, UsageError
 from edgecnn.export_process import export_apart
 from edgecnn.models.registry import find_model
-from edgecnn.names import PRECISIONS
+from edgecnn.names import DURATION_S, LATENCY, PRECISIONS
 from edgecnn.progress import Progress
 from edgecnn.request import ExportRequest, plan
 from edgecnn.targets.registry import TARGETS

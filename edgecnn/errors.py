@@ -4,7 +4,7 @@
     ├── UsageError          2   contradictory flags, unknown names
     ├── InputError          3   weights, images, graphs or recipes that are not what they should be
     ├── UnavailableError    4   a package, device or network that is missing; carries the exact remedy
-    ├── BuildError          5   the runtime refused the graph
+    ├── BuildError          5   the runtime refused the graph, or failed to run it
     ├── ParityError         6   outputs outside the policy, or nothing was compared
     ├── IntegrityError      7   a file is not the one its manifest or pin describes
     └── StorageError        8   read-only, occupied or full disk
@@ -43,7 +43,7 @@ class UnavailableError(EdgecnnError):
 
 
 class BuildError(EdgecnnError):
-    """The runtime refused the graph."""
+    """The runtime refused the graph, or failed to run it."""
 
     exit_code = 5
 

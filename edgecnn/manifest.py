@@ -1,12 +1,12 @@
 """The manifest's text: what an artifact is, what it was made from and with, and what was found. No clock, no host."""
 
 from dataclasses import asdict
-from importlib import metadata
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from msgspec import structs
 
+from edgecnn.bench.machine import versions
 from edgecnn.data.sets import ImageSet
 from edgecnn.models.sources import is_file
 from edgecnn.names import __version__
@@ -76,21 +76,10 @@ def describe(
             "profile": plan.target.profile.name,
             "reduced_range": plan.target.profile.reduced_range,
         },
-        "versions": versions((*EXPORT_PACKAGES, *plan.target.packages, "numpy", "pillow")),
+        "versions": versions(sorted({*EXPORT_PACKAGES, *plan.target.packages, "numpy", "pillow"})),
         "runtime": plan.target.settings,
         "gate": structs.asdict(plan.gate),
         "coverage": coverage,
         "advice": advice and advice.as_json(),
         "evidence": evidence,
     }
-
-
-def versions(packages: tuple[str, ...]) -> dict[str, str]:
-    """Installed versions by package; one that is not installed is not listed."""
-    found = {}
-    for package in sorted(set(packages)):
-        try:
-            found[package] = metadata.version(package)
-        except metadata.PackageNotFoundError:
-            continue
-    return found

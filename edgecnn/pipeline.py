@@ -15,7 +15,7 @@ import msgspec
 import numpy as np
 
 from edgecnn.artifact import REJECTED, Artifact, load_artifact, mark, publish, reserve
-from edgecnn.bench.machine import processors
+from edgecnn.bench.machine import processors, versions
 from edgecnn.bench.tables import CHOOSING_S, TELLING_S, table_timer
 from edgecnn.data.ahead import decoded_ahead
 from edgecnn.data.images import read_picture
@@ -24,7 +24,7 @@ from edgecnn.data.sets import ImageSet, load_set, with_note
 from edgecnn.data.split import FLOAT_CHECK, distinct, keep_apart, shares, spread
 from edgecnn.errors import ParityError, StorageError, UsageError
 from edgecnn.files import MANIFEST, write_whole
-from edgecnn.manifest import describe, versions
+from edgecnn.manifest import describe
 from edgecnn.names import BEST, SYNTHETIC
 from edgecnn.progress import Progress
 from edgecnn.recipe import Gate

@@ -10,23 +10,22 @@ from typing import Any
 from edgecnn.bench.candidates import ARTIFACT, Candidate, agreed_batch, candidates
 from edgecnn.bench.energy import SECONDS as ENERGY_S
 from edgecnn.bench.energy import measure_energy
+from edgecnn.bench.gpu_peak import GPU_PACKAGES
 from edgecnn.bench.latency import Race, race, without_p99
 from edgecnn.bench.layers import layer_times
 from edgecnn.bench.machine import facts, snapshot
 from edgecnn.bench.opening import Opening, measure_opening
 from edgecnn.bench.peak import measure_peak, roofline
-from edgecnn.bench.record import IMAGES, LATENCY, SCHEMA, THROUGHPUT, Energy, LayerTime, Row, Run, Settings, now
+from edgecnn.bench.record import IMAGES, SCHEMA, Energy, LayerTime, Row, Run, Settings, now
 from edgecnn.bench.steady import unsteady_machine, unsteady_times
 from edgecnn.bench.throughput import TURNS, Load, flood_in_turns
 from edgecnn.data.preprocess import Float
 from edgecnn.errors import EdgecnnError, UnavailableError, UsageError, unknown_name
-from edgecnn.names import LARGEST_BATCH, __version__
+from edgecnn.names import DURATION_S, LARGEST_BATCH, LATENCY, MODES, THROUGHPUT, __version__
 from edgecnn.progress import Progress
 from edgecnn.targets.base import Session, Tuning
 from edgecnn.targets.registry import find_target
 
-MODES = (LATENCY, THROUGHPUT)
-DURATION_S = 3.0
 LONGEST_S, MOST_THREADS = 3600.0, 1024
 MOST_ROUNDS = 10_000  # beyond them a record only grows
 
@@ -236,7 +235,7 @@ def _energy(row: Opened, batch: int, request: BenchRequest) -> Energy:
     def work() -> int:
         return batch * len(row.session.flood(row.batches, ENERGY_S).requests_ms)
 
-    return measure_energy(work, find_target(row.candidate.artifact.manifest["target"]).name == "tensorrt")
+    return measure_energy(work, row.candidate.package in GPU_PACKAGES)
 
 
 def _in_rotation(session: Session, batches: Sequence[Float]) -> Any:

@@ -164,19 +164,22 @@ def agreed_batch(found: Sequence[Candidate], asked: int | None) -> int:
     """Images per call, the same for all.
 
     Raises:
-        UsageError: an artifact was exported for another number.
+        UsageError: an artifact was exported for another number, or for fewer.
     """
-    fixed = {row.name: row.artifact.interface.batch for row in found if row.kind == ARTIFACT}
-    fixed = {name: batch for name, batch in fixed.items() if batch is not None}
-    if asked is None:
-        if len(set(fixed.values())) > 1:
-            listed = ", ".join(f"{name} for {batch}" for name, batch in fixed.items())
-            raise UsageError(f"artifacts were exported for different batches ({listed}); time them apart")
-        return next(iter(fixed.values()), 1) or 1
-    for name, batch in fixed.items():
-        if batch != asked:
+    artifacts = {row.name: row.artifact for row in found if row.kind == ARTIFACT}
+    fixed = {name: batch for name, artifact in artifacts.items() if (batch := artifact.interface.batch) is not None}
+    if asked is None and len(set(fixed.values())) > 1:
+        listed = ", ".join(f"{name} for {batch}" for name, batch in fixed.items())
+        raise UsageError(f"artifacts were exported for different batches ({listed}); time them apart")
+    agreed = next(iter(fixed.values()), 1) if asked is None else asked
+    for name, artifact in artifacts.items():
+        own, most = artifact.interface.batch, find_target(artifact.manifest["target"]).largest_batch
+        if own not in (None, agreed):
             raise UsageError(
-                f"--batch is {asked}, but {name} was exported for a batch of {batch}; export it with --batch {asked}"
+                f"--batch is {agreed}, but {name} was exported for a batch of {own}; export it with --batch {agreed}"
                 " or --dynamic-batch"
             )
-    return asked
+        if own is None and most is not None and agreed > most:
+            given = "the artifacts' batch" if asked is None else "--batch"
+            raise UsageError(f"{given} is {agreed}, but {name} takes 1 to {most}; time it apart, or in smaller batches")
+    return agreed

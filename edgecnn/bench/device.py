@@ -9,14 +9,14 @@ from edgecnn.artifact import REJECTED, Artifact, load_artifact
 from edgecnn.bench.candidates import ARTIFACT, Candidate
 from edgecnn.bench.latency import Race, without_p99
 from edgecnn.bench.layers import by_module
-from edgecnn.bench.record import IMAGES, SCHEMA, Energy, Row, Run, Settings, now
+from edgecnn.bench.record import IMAGES, RAILS, SCHEMA, Energy, Row, Run, Settings, now
 from edgecnn.bench.steady import unsteady_times
-from edgecnn.names import __version__
+from edgecnn.names import LATENCY, __version__
 from edgecnn.targets.registry import find_target
 from edgecnn.verify.coverage import layer_precisions, shares
 from edgecnn.verify.device import OnDevice, read_result
 
-NO_RAILS = "not measurable: the device has no power rails"
+NO_ENERGY = Energy(None, "", "not measurable: the device has no power rails, or none could be sampled")
 ALONE = "timed alone, by the GPU's own events, not in turns with the others"
 
 
@@ -37,7 +37,7 @@ def device_run(folder: Path, result: Path) -> Run:
         __version__,
         now(),
         machine_facts(found),
-        Settings("latency", None, measured.batch, seconds, IMAGES),
+        Settings(LATENCY, None, measured.batch, seconds, IMAGES),
         (device_row(artifact, found, artifact.name),),
     )
 
@@ -56,8 +56,6 @@ def device_row(artifact: Artifact, found: OnDevice, name: str) -> Row:
     engine, latency = found.result.engine, found.result.latency
     macs = artifact.layer_macs
     times = Race({name: tuple(latency.calls_ms)}).times(name)
-    power = latency.power
-    joules = None if power is None else power.joules_per_inference / latency.batch
     return Row(
         name=name,
         kind=ARTIFACT,
@@ -70,7 +68,7 @@ def device_row(artifact: Artifact, found: OnDevice, name: str) -> Row:
         times=times,
         images_per_s=round(1000 * latency.batch / times.p50_ms, 3),
         size_bytes=engine.size_bytes,
-        energy=Energy(joules, "" if joules is None else "Jetson rails", NO_RAILS if joules is None else ""),
+        energy=NO_ENERGY if latency.power is None else Energy(latency.power.joules_per_image, RAILS, ""),
         layers=by_module(found.layers, Candidate(name, ARTIFACT, artifact)),
         absences=without_p99(times),
         unstable=(*unsteady_times(latency.calls_ms, True), *latency.notes),

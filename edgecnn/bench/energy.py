@@ -4,15 +4,14 @@ Counters are of a whole package or board, what it draws at rest included, so eac
 Sources: the kernel's documentation of ``/sys/class/powercap``; NVIDIA's of ``nvidia-smi``.
 """
 
-import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
 from edgecnn.bench.gpu import gpu_watts
 from edgecnn.bench.machine import ROOT
-from edgecnn.bench.record import Energy
-from edgecnn.targets.bundle.rails import Meter, Rail, find_rails, total
+from edgecnn.bench.record import NVML, RAILS, RAPL, Energy
+from edgecnn.targets.bundle.rails import Meter, Rail, find_rails
 
 SECONDS = 2.0  # of each row alone: thousands of updates of RAPL, forty samples of rails
 
@@ -64,11 +63,11 @@ def measure_energy(work: Work, on_gpu: bool, root: Path = ROOT) -> Energy:
     """
     rails = find_rails(root / "sys")
     if rails:
-        return _by_rails(rails, "Jetson rails", work)
+        return _by_rails(rails, RAILS, work)
     if on_gpu:
         if gpu_watts() is None:
             return Energy(None, "", "not measurable: nvidia-smi says no power draw")
-        return _by_rails([GpuRail("GPU")], "NVML", work)
+        return _by_rails([GpuRail("GPU")], NVML, work)
     counters = rapl_counters(root)
     if not counters:
         return Energy(None, "", "not measurable: there are no RAPL counters (/sys/class/powercap) and no power rails")
@@ -78,7 +77,7 @@ def measure_energy(work: Work, on_gpu: bool, root: Path = ROOT) -> Energy:
         return Energy(None, "", f"not measurable: RAPL counters cannot be read ({error.strerror})")
     images = work()
     joules = sum(counter.since(start) for counter, start in zip(counters, before, strict=True)) / 1e6
-    return Energy(round(joules / images, 9), "RAPL", "")
+    return Energy(round(joules / images, 9), RAPL, "")
 
 
 def rapl_counters(root: Path) -> list[RaplCounter]:
@@ -96,11 +95,8 @@ def rapl_counters(root: Path) -> list[RaplCounter]:
 
 
 def _by_rails(rails: Sequence[Rail | GpuRail], source: str, work: Work) -> Energy:
-    started = time.monotonic()
     with Meter(list(rails)) as meter:  # type: ignore[arg-type]  # all that it asks of a rail is a name and watts
         images = work()
-    seconds = time.monotonic() - started
-    watts = total(meter.mean)
-    if not watts:
-        return Energy(None, "", f"not measurable: {source} could not be sampled in {seconds:.1f} s")
-    return Energy(round(watts * seconds / images, 9), source, "")
+    if not meter.joules:
+        return Energy(None, "", f"not measurable: {source} could not be sampled in {meter.seconds:.1f} s")
+    return Energy(round(meter.joules / images, 9), source, "")

@@ -7,6 +7,7 @@ the images are on the GPU already, and a CUDA graph of the whole stack is timed 
 
 import functools
 import time
+from contextlib import closing
 
 import numpy as np
 
@@ -36,7 +37,8 @@ def gpu_peak(module: str, precision: str) -> float | None:
         if ran != {precision}:
             return None
         trt, cuda = load(module), Cuda()
-        fastest_ms = _fastest_ms(cuda, Runner(trt, cuda, builder.logger(trt), engine, BATCH))
+        with closing(Runner(trt, cuda, builder.logger(trt), engine, BATCH)) as runner:
+            fastest_ms = _fastest_ms(cuda, runner)
     except (EdgecnnError, builder.Refused, CudaError, OSError, RuntimeError):
         return None
     return 2 * BATCH * MACS / (fastest_ms / 1e3) / 1e9

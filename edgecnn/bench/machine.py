@@ -8,6 +8,7 @@ import os
 import platform
 import re
 import time
+from collections.abc import Iterable
 from dataclasses import dataclass
 from importlib import metadata
 from pathlib import Path
@@ -109,7 +110,7 @@ def facts(before: Snapshot, after: Snapshot, root: Path = ROOT) -> dict[str, Any
             "os": _os(root),
             "kernel": f"{platform.system()} {platform.release()}",
             "python": platform.python_version(),
-            "runtimes": _versions(),
+            "runtimes": versions(RUNTIMES),
         }
     )
 
@@ -126,6 +127,17 @@ def processors(root: Path = ROOT) -> str:
     cpu = _cpu(root)
     name = cpu["model"] or "a CPU that does not say its name"
     return ", ".join([name, f"{cpu['usable_cores']} cores", *cpu["isa"], *(str(gpu["name"]) for gpu in gpus())])
+
+
+def versions(packages: Iterable[str]) -> dict[str, str]:
+    """Of those that are installed, in the same order."""
+    found = {}
+    for name in packages:
+        try:
+            found[name] = metadata.version(name)
+        except metadata.PackageNotFoundError:
+            continue
+    return found
 
 
 def one_line(machine: dict[str, Any]) -> str:
@@ -202,16 +214,6 @@ def _cpu_limit(root: Path) -> float | None:
 def _os(root: Path) -> str:
     found = re.search(r'^PRETTY_NAME="?([^"\n]*)', text(root, "etc/os-release"), re.M)
     return found[1] if found else ""
-
-
-def _versions() -> dict[str, str]:
-    found = {}
-    for name in RUNTIMES:
-        try:
-            found[name] = metadata.version(name)
-        except metadata.PackageNotFoundError:
-            continue
-    return found
 
 
 def _without_gaps(table: dict[str, Any]) -> dict[str, Any]:

@@ -23,7 +23,8 @@ FIGURES = {
     "layers": "time by layer",
 }
 
-LATENCY, THROUGHPUT = "latency", "throughput"  # modes
+RAPL, NVML, RAILS = "RAPL", "NVML", "Jetson rails"  # sources of joules
+MEASURES = {RAPL: "all of the CPU's packages", NVML: "all of the GPUs' boards", RAILS: "all of the board's"}
 IMAGES = "golden pairs of each artifact"  # that ``bench`` times
 
 
@@ -88,7 +89,7 @@ class Energy(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """Joules of one image, or why there are none.
 
     Args:
-        source: ``RAPL``, ``NVML``, ``Jetson rails``, or empty.
+        source: one of ``MEASURES``, or empty.
         absence: "not measurable: " and why, or empty.
     """
 

@@ -22,6 +22,7 @@ from edgecnn.cli.app import (
     print_json,
 )
 from edgecnn.errors import StorageError, UsageError
+from edgecnn.names import DURATION_S, LATENCY
 
 if TYPE_CHECKING:
     from edgecnn.bench.bench import BenchRequest
@@ -51,8 +52,8 @@ def bench(
     weights: StateDict = None,
     threads: Threads = None,
     batch: Annotated[int | None, typer.Option(help="Images per call, of artifacts with a dynamic batch.")] = None,
-    duration: Duration = 3.0,
-    mode: Mode = "latency",
+    duration: Duration = DURATION_S,
+    mode: Mode = LATENCY,
     layers: Layers = False,
     result: Annotated[
         Path | None, typer.Option(help="What the artifact's bundle measured on its device, instead.", metavar="FILE")
@@ -118,8 +119,8 @@ def benchmark(
     ] = None,
     threads: Threads = None,
     batch: Annotated[int, typer.Option(help="Images per call, which all are exported for.")] = 1,
-    duration: Duration = 3.0,
-    mode: Mode = "latency",
+    duration: Duration = DURATION_S,
+    mode: Mode = LATENCY,
     layers: Layers = False,
     out: RunFile = None,
     keep: Annotated[

@@ -4,9 +4,10 @@ from rich.markup import escape
 
 from edgecnn.artifact import VERIFIED
 from edgecnn.bench.machine import one_line
-from edgecnn.bench.record import LATENCY, Row, Run
+from edgecnn.bench.record import Row, Run
 from edgecnn.console.screen import out, shown, table_of
 from edgecnn.console.timing import conditions, print_layers, print_unstable, ratio_cell
+from edgecnn.names import LATENCY
 from edgecnn.report.columns import is_failure, status_word
 
 

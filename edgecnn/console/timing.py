@@ -7,8 +7,9 @@ from rich.markup import escape
 from edgecnn.bench.latency import differs
 from edgecnn.bench.machine import one_line
 from edgecnn.bench.modules import Line, Part, layer_table
-from edgecnn.bench.record import LATENCY, Row, Run, Times
+from edgecnn.bench.record import MEASURES, Row, Run, Times
 from edgecnn.console.screen import out, shown, table_of
+from edgecnn.names import LATENCY
 from edgecnn.report.columns import FEW
 
 MOST_KINDS = 3  # of a line's kernels that are named
@@ -164,7 +165,9 @@ def _print_energy(run: Run) -> None:
     absences = {row.energy.absence: None for row in run.rows if row.energy is not None and row.energy.absence}
     for row in run.rows:
         if row.energy is not None and row.energy.joules_per_image is not None:
-            joules = f"{1000 * row.energy.joules_per_image:.3g} mJ an image ({row.energy.source}, all of the package)"
+            source = row.energy.source
+            measured = f"{source}, {MEASURES[source]}" if source in MEASURES else source
+            joules = f"{1000 * row.energy.joules_per_image:.3g} mJ an image ({measured})"
             out.print(f"{shown(row.name)}: {shown(joules)}")
     for absence in absences:
         out.print(f"energy {shown(absence)}")

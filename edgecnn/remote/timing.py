@@ -11,15 +11,14 @@ from edgecnn.artifact import Artifact, load_artifact
 from edgecnn.bench.bench import BenchRequest, check, refused_row
 from edgecnn.bench.candidates import ARTIFACT, COMPILE, EAGER, Candidate, agreed_batch, check_names, unique
 from edgecnn.bench.device import ALONE, device_row, machine_facts
-from edgecnn.bench.record import IMAGES, LATENCY, SCHEMA, Row, Run, Settings, now
+from edgecnn.bench.record import IMAGES, SCHEMA, Row, Run, Settings, now
 from edgecnn.errors import EdgecnnError, UnavailableError, UsageError
-from edgecnn.names import __version__
+from edgecnn.names import LATENCY, __version__
 from edgecnn.progress import Progress
 from edgecnn.remote.jobs import bundle_job, decoded, has_bundle, judged, package_job
 from edgecnn.remote.parcel import Item, artifact_items
 from edgecnn.remote.session import run_there
 from edgecnn.remote.ssh import Host
-from edgecnn.targets.tensorrt_session import BATCHES
 
 
 @dataclass(frozen=True)
@@ -82,11 +81,11 @@ def _plan(request: BenchRequest) -> _Plan:
             )
     batch = agreed_batch(_candidates([*references, *artifacts]), request.batch)
     if engines:
-        _check_engines(request, engines, bool(in_turns), batch)
+        _check_engines(request, engines, bool(in_turns))
     return _Plan(tuple(references), tuple(in_turns), tuple(engines), batch)
 
 
-def _check_engines(request: BenchRequest, engines: Sequence[Artifact], others: bool, batch: int) -> None:
+def _check_engines(request: BenchRequest, engines: Sequence[Artifact], others: bool) -> None:
     """Refuses what an engine from a bundle cannot follow, before any is built.
 
     Args:
@@ -105,9 +104,6 @@ def _check_engines(request: BenchRequest, engines: Sequence[Artifact], others: b
         )
     if request.threads is not None and not others:
         raise UsageError("--threads is for runtimes on a CPU, and every artifact here is an engine's; drop it")
-    for engine in engines:
-        if engine.interface.batch is None and batch > BATCHES[-1]:
-            raise UsageError(f"--batch is {batch}, but {engine.folder}'s engine takes 1 to {BATCHES[-1]}")
 
 
 def _candidates(found: Sequence[str | Artifact]) -> list[Candidate]:

@@ -7,8 +7,9 @@ took under that load stands beside them (``Row.requests``).
 from collections.abc import Sequence
 from typing import NamedTuple
 
-from edgecnn.bench.record import THROUGHPUT, Row, Run, Times
+from edgecnn.bench.record import Row, Run, Times
 from edgecnn.bench.resample import median_interval
+from edgecnn.names import THROUGHPUT
 
 
 class Speed(NamedTuple):

@@ -180,6 +180,7 @@ class Session(abc.ABC):
         Raises:
             InputError: another dtype or shape, NaN or infinite values, or pixels that were never normalised. Runtimes
                 disagree on these (OpenVINO takes float64 and launders NaN), so none of them gets to see them.
+            BuildError: the runtime fails, in its own words.
         """
         want = self.interface
         batch = "N" if want.batch is None else str(want.batch)
@@ -265,6 +266,7 @@ class Target(abc.ABC):
         False  # whether FP16 is computed in, by INT8's float layers too, or only stored in
     )
     float_precisions: ClassVar[tuple[str, ...]] = (FP32,)  # that ``open_float`` can be asked for
+    largest_batch: ClassVar[int | None] = None  # of a dynamic one; None has no bound
 
     @property
     def settings(self) -> dict[str, str]:

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, ClassVar
 
 from edgecnn.data.preprocess import Float
+from edgecnn.errors import BuildError
 from edgecnn.graph.session import inference_session
 from edgecnn.names import INPUT, OUTPUT
 from edgecnn.targets.base import UNTUNED, ExecutedLayer, Flood, Interface, KernelTime, Session, Tuning
@@ -18,6 +19,8 @@ from edgecnn.targets.ort_executed import executed_layers, timed_kernels
 from edgecnn.threads import available_cores
 
 if TYPE_CHECKING:
+    import onnxruntime
+
     from edgecnn.graph.graph import Graph
     from edgecnn.quant.lower.qdq import Profile
 
@@ -63,7 +66,7 @@ class OnnxRuntimeSession(Session):
                 profile=Path(folder) / "profile",
             )
             for batch in batches:
-                session.run([OUTPUT], {INPUT: batch})
+                _answer(session, batch)
             events = json.loads(Path(session.end_profiling()).read_bytes())
             nodes = read_nodes(path.read_bytes())
             return timed_kernels(executed_layers(read_nodes(written), nodes), events)
@@ -74,8 +77,7 @@ class OnnxRuntimeSession(Session):
         return self._callers * pool or None
 
     def _run(self, image: Float) -> Float:
-        (logits,) = self._session.run([OUTPUT], {INPUT: image})
-        return logits  # type: ignore[no-any-return]  # onnxruntime ships no types
+        return _answer(self._session, image)
 
 
 class OnnxRuntimeTarget(CpuTarget):
@@ -114,3 +116,14 @@ class OnnxTarget(OnnxRuntimeTarget):
         from edgecnn.quant.lower.profiles import PORTABLE
 
         return self._ranged(PORTABLE)
+
+
+def _answer(session: "onnxruntime.InferenceSession", image: Float) -> Float:
+    try:
+        (logits,) = session.run([OUTPUT], {INPUT: image})
+    except Exception as error:  # its exceptions are bound from C++ and share no public base
+        import onnxruntime
+
+        why = " ".join(str(error).split())
+        raise BuildError(f"onnxruntime {onnxruntime.__version__} fails to run the model: {why}") from error
+    return logits  # type: ignore[no-any-return]  # onnxruntime ships no types

@@ -83,7 +83,10 @@ class OpenVinoSession(Session):
         return tuple(_executed(operation) for operation in operations if not _is_prepared(operation))
 
     def _run(self, image: Float) -> Float:
-        answer = self._request.infer({INPUT: image})
+        try:
+            answer = self._request.infer({INPUT: image})
+        except RuntimeError as error:
+            raise _failed(error) from error
         return np.asarray(answer[0], np.float32)
 
     def flood(self, batches: Sequence[Float], seconds: float) -> Flood:
@@ -95,14 +98,17 @@ class OpenVinoSession(Session):
         requests_ms: list[float] = []
         used: set[int] = set()
         started, done = time.perf_counter(), 0
-        while done == 0 or time.perf_counter() - started < seconds:
-            idle = queue.get_idle_request_id()
-            if idle in used:
-                requests_ms.append(queue[idle].latency)
-            used.add(idle)
-            queue.start_async({INPUT: batches[done % len(batches)]})
-            done += 1
-        queue.wait_all()
+        try:
+            while done == 0 or time.perf_counter() - started < seconds:
+                idle = queue.get_idle_request_id()
+                if idle in used:
+                    requests_ms.append(queue[idle].latency)
+                used.add(idle)
+                queue.start_async({INPUT: batches[done % len(batches)]})
+                done += 1
+            queue.wait_all()
+        except RuntimeError as error:
+            raise _failed(error) from error
         took = time.perf_counter() - started
         return Flood(took, requests_ms + [queue[position].latency for position in used], len(used))
 
@@ -197,6 +203,12 @@ def _name_by_position(model: "openvino.Model") -> None:
     for position, node in enumerate(model.get_ordered_ops()):
         if COUNTED.fullmatch(node.get_friendly_name()):
             node.set_friendly_name(f"{node.get_type_name()}.{position}")
+
+
+def _failed(error: RuntimeError) -> BuildError:
+    import openvino
+
+    return BuildError(f"openvino {openvino.__version__} fails to run the model: {_last_line(error)}")
 
 
 def _last_line(error: RuntimeError) -> str:

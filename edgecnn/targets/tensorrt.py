@@ -53,6 +53,7 @@ class TensorRtTarget(Target):
     extra: ClassVar[str] = "tensorrt-rtx"
     half_arithmetic: ClassVar[bool] = True
     float_precisions: ClassVar[tuple[str, ...]] = (FP32, FP16)
+    largest_batch: ClassVar[int | None] = BATCHES[-1]
 
     @property
     def settings(self) -> dict[str, str]:

@@ -1,6 +1,7 @@
 """An engine on this machine: what its builder said of it, and its answers where there is a GPU for it."""
 
 import json
+import weakref
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -16,6 +17,7 @@ from edgecnn.targets.tensorrt_flavours import load
 
 BATCHES = (1, 8, 64)  # smallest, usual and largest of a dynamic batch
 NOT_BUILT = "the device builds its engine, from the bundle"
+FAILURES = (RuntimeError, CudaError)  # TensorRT's and CUDA's
 REMEDY = "`edgecnn verify` checks the graph that it was built from, and the bundle's run.py runs it on its GPU"
 
 
@@ -64,7 +66,7 @@ class Description:
 
 
 class TensorRtSession(Session):
-    """An engine, opened when it is first asked for an answer."""
+    """An engine, opened when it is first asked for an answer; what it took of the GPU goes with the session."""
 
     def __init__(self, engine: bytes, description: Description, interface: Interface) -> None:
         self._gpu, why = find_gpu()
@@ -76,12 +78,20 @@ class TensorRtSession(Session):
         return tuple(map(_executed, self._description.kernels))
 
     def kernel_times(self, batches: Sequence[Float]) -> tuple[KernelTime, ...]:
-        spent = layer_times(load(self._description.module), self._opened(), batches)
+        runner = self._opened()
+        try:
+            spent = layer_times(load(self._description.module), runner, batches)
+        except FAILURES as error:
+            raise self._failed("fails to run", error) from error
         kernels = self._description.kernels
         return tuple(KernelTime.of_runs(_executed(kernel_called(name, kernels)), ms) for name, ms in spent.items())
 
     def _run(self, image: Float) -> Float:
-        logits: Float = self._opened().run(image)
+        runner = self._opened()
+        try:
+            logits: Float = runner.run(image)
+        except FAILURES as error:
+            raise self._failed("fails to run", error) from error
         return logits
 
     def _opened(self) -> Runner:
@@ -92,9 +102,13 @@ class TensorRtSession(Session):
             try:
                 largest = self.interface.batch or BATCHES[-1]
                 self._runner = Runner(trt, Cuda(), logger(trt), self._engine, largest)
-            except (RuntimeError, CudaError) as error:
-                raise BuildError(f"{self._description.module} {trt.__version__} refuses the engine: {error}") from error
+            except FAILURES as error:
+                raise self._failed("refuses", error) from error
+            weakref.finalize(self, self._runner.close)
         return self._runner
+
+    def _failed(self, how: str, error: Exception) -> BuildError:
+        return BuildError(f"{self._description.module} {self._description.version} {how} the engine: {error}")
 
 
 class NothingBuilt(Session):

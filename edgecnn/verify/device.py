@@ -34,10 +34,10 @@ class Times(msgspec.Struct):
 
 
 class Power(msgspec.Struct):
-    """While it ran; an inference is a batch."""
+    """While it ran."""
 
     total_w: float
-    joules_per_inference: float
+    joules_per_image: float
     rails_w: dict[str, float]
 
 
@@ -240,7 +240,7 @@ def _told(result: Result) -> str:
     )
     if latency.power is None:
         return text
-    return f"{text}; {latency.power.total_w:.1f} W, {1000 * latency.power.joules_per_inference:.2f} mJ per run"
+    return f"{text}; {latency.power.total_w:.1f} W, {1000 * latency.power.joules_per_image:.2f} mJ an image"
 
 
 def _bundle_sha256(artifact: Artifact) -> str:

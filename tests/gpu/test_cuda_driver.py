@@ -79,3 +79,19 @@ def test_more_work_takes_more_of_the_gpus_time(cuda: Cuda, stream: ctypes.c_void
 def test_the_driver_says_why_in_its_own_words(cuda: Cuda) -> None:
     with pytest.raises(CudaError, match=r"cuMemAlloc_v2: .*memory.* \(2\)"):
         cuda.allocate(1 << 50)
+
+
+def free_bytes(cuda: Cuda) -> int:
+    free, whole = ctypes.c_size_t(), ctypes.c_size_t()
+    cuda.call("cuMemGetInfo_v2", ctypes.byref(free), ctypes.byref(whole))
+    return free.value
+
+
+def test_what_was_allocated_is_free_again_once_it_is_closed(cuda: Cuda, stream: ctypes.c_void_p) -> None:
+    size, before = 1024 * BYTES, free_bytes(cuda)
+    device, host = cuda.allocate(size), cuda.allocate_host(BYTES)
+    cuda.upload(device, host, BYTES, stream)
+    assert free_bytes(cuda) <= before - size
+    cuda.close()
+    assert free_bytes(cuda) > before - size / 2
+    cuda.close()

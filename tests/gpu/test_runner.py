@@ -56,8 +56,9 @@ class Trt:
     def set_tensor_address(self, name: str, address: int) -> None:
         self.addresses[name] = address
 
-    def set_input_shape(self, name: str, shape: tuple[int, ...]) -> None:
+    def set_input_shape(self, name: str, shape: tuple[int, ...]) -> bool:
         self.batch = shape[0]
+        return True
 
     def execute_async_v3(self, stream: int) -> bool:
         """Logits are the first numbers of the input, moved by the GPU in the stream's order."""

@@ -247,15 +247,16 @@ def _layers(graph: Any, in_float: bool) -> list[dict[str, Any]]:
 
 
 class Runtime:
-    def __init__(self, log: ILogger) -> None: ...
+    def __init__(self, log: ILogger) -> None:
+        self._log = log
 
     def deserialize_cuda_engine(self, content: bytes) -> "_Engine":
-        return _Engine(json.loads(content))
+        return _Engine(json.loads(content), self._log)
 
 
 class _Engine:
-    def __init__(self, asked: dict[str, Any]) -> None:
-        self._asked = asked
+    def __init__(self, asked: dict[str, Any], log: ILogger) -> None:
+        self._asked, self.log = asked, log
 
     def create_engine_inspector(self) -> "_Engine":
         return self
@@ -271,6 +272,13 @@ class _Engine:
     def get_tensor_shape(self, name: str) -> tuple[int, ...]:
         image = self._asked["image"]
         return tuple(image) if name == "image" else (image[0], self._asked["classes"])
+
+    @property
+    def batches(self) -> range:
+        """That it takes."""
+        fixed, profiles = self._asked["image"][0], self._asked["profiles"]
+        smallest, _, largest = profiles[0]["image"] if profiles else [[fixed]] * 3
+        return range(smallest[0], largest[0] + 1)
 
     def create_execution_context(self) -> "_Context":
         return _Context(self, [layer["Name"] for layer in self._asked["layers"]])
@@ -303,6 +311,9 @@ class _Context:
         return address != 0
 
     def set_input_shape(self, name: str, shape: tuple[int, ...]) -> bool:
+        if shape[0] not in self._engine.batches:
+            self._engine.log.log(Severity.ERROR, f"a batch of {shape[0]}\nis outside of the profile")
+            return False
         self._shape = shape
         return True
 

@@ -27,14 +27,21 @@ class Stop(Exception):
 
 
 def read_manifest(folder: Path) -> dict[str, Any]:
-    """The bundle's manifest, every file of which is the one that it lists.
+    """The bundle's manifest, as it was written, and every file of which is the one that it lists.
 
     Raises:
-        Stop: one is missing or changed.
+        Stop: it is changed, or a file is missing or changed.
     """
     manifest = read_json(folder / MANIFEST)
     if manifest.get("schema") != SCHEMA:
         raise Stop(INTEGRITY, f"{folder / MANIFEST}: schema is {manifest.get('schema')!r}, expected {SCHEMA}")
+    content = json.dumps({key: manifest[key] for key in manifest if key != "sha256"}, sort_keys=True)
+    got, expected = hashlib.sha256(content.encode()).hexdigest(), manifest.get("sha256")
+    if got != expected:
+        raise Stop(
+            INTEGRITY,
+            f"{folder / MANIFEST}: sha256 of its content is {got}, expected {expected}; unpack the bundle again",
+        )
     for entry in manifest["files"]:
         check_hash(folder / entry["name"], entry["sha256"])
     return manifest

@@ -6,11 +6,19 @@ Python 3.8. Source: NVIDIA's CUDA Driver API reference; its header maps plain na
 from __future__ import annotations
 
 import ctypes
+import functools
 from typing import Any, NamedTuple
 
 LIBRARY = "libcuda.so.1"
 MAJOR, MINOR = 75, 76  # CU_DEVICE_ATTRIBUTE_COMPUTE_CAPABILITY_…
 RELAXED = 2  # CU_STREAM_CAPTURE_MODE_RELAXED
+FREED_BY = {
+    "cuMemAlloc_v2": "cuMemFree_v2",
+    "cuMemAllocHost_v2": "cuMemFreeHost",
+    "cuStreamCreate": "cuStreamDestroy_v2",
+    "cuEventCreate": "cuEventDestroy_v2",
+    "cuGraphInstantiateWithFlags": "cuGraphExecDestroy",
+}
 
 
 class CudaError(Exception):
@@ -35,8 +43,35 @@ def find_gpu() -> tuple[Gpu | None, str]:
         return None, str(error)
 
 
+@functools.lru_cache(maxsize=None)
+def _first_gpu() -> tuple[Any, ctypes.c_int, ctypes.c_void_p]:
+    """The driver, its first GPU, and the primary context, retained once: TensorRT uses it as long as the process runs.
+
+    Raises:
+        OSError, CudaError: as ``Cuda``.
+    """
+    driver = ctypes.CDLL(LIBRARY)
+    _call(driver, "cuInit", 0)
+    count = ctypes.c_int()
+    _call(driver, "cuDeviceGetCount", ctypes.byref(count))
+    if count.value == 0:
+        raise CudaError("there is an NVIDIA driver, but no GPU")
+    device, context = ctypes.c_int(), ctypes.c_void_p()
+    _call(driver, "cuDeviceGet", ctypes.byref(device), 0)
+    _call(driver, "cuDevicePrimaryCtxRetain", ctypes.byref(context), device)
+    return driver, device, context
+
+
+def _call(driver: Any, name: str, *arguments: Any) -> None:
+    result = getattr(driver, name)(*arguments)
+    if result != 0:
+        text = ctypes.c_char_p()
+        driver.cuGetErrorString(result, ctypes.byref(text))
+        raise CudaError(f"{name}: {(text.value or b'unknown error').decode()} ({result})")
+
+
 class Cuda:
-    """The driver, with the first GPU's primary context as the current one.
+    """The driver, with the first GPU's primary context as the current one, and what is made with it until ``close``.
 
     Raises:
         OSError: there is no driver.
@@ -44,17 +79,24 @@ class Cuda:
     """
 
     def __init__(self) -> None:
-        self._driver = ctypes.CDLL(LIBRARY)
-        self.call("cuInit", 0)
-        count = ctypes.c_int()
-        self.call("cuDeviceGetCount", ctypes.byref(count))
-        if count.value == 0:
-            raise CudaError("there is an NVIDIA driver, but no GPU")
-        self._device = ctypes.c_int()
-        self.call("cuDeviceGet", ctypes.byref(self._device), 0)
-        context = ctypes.c_void_p()
-        self.call("cuDevicePrimaryCtxRetain", ctypes.byref(context), self._device)
-        self.call("cuCtxSetCurrent", context)
+        self._driver, self._device, self._context = _first_gpu()
+        self._made: list[tuple[str, ctypes.c_void_p]] = []
+        self.call("cuCtxSetCurrent", self._context)
+
+    def wait(self) -> None:
+        """For everything on the GPU, from whichever thread, and whatever became of it."""
+        self._driver.cuCtxSetCurrent(self._context)
+        self._driver.cuCtxSynchronize()
+
+    def close(self) -> None:
+        """Frees what was made, the latest first, once nothing runs any more. May be called again.
+
+        Results are not looked at: a GPU that is lost said so before, and has nothing to give back.
+        """
+        self.wait()
+        while self._made:
+            name, made = self._made.pop()
+            getattr(self._driver, FREED_BY[name])(made)
 
     def call(self, name: str, *arguments: Any) -> None:
         """Calls the driver.
@@ -62,16 +104,13 @@ class Cuda:
         Raises:
             CudaError: with its words.
         """
-        result = getattr(self._driver, name)(*arguments)
-        if result != 0:
-            text = ctypes.c_char_p()
-            self._driver.cuGetErrorString(result, ctypes.byref(text))
-            raise CudaError(f"{name}: {(text.value or b'unknown error').decode()} ({result})")
+        _call(self._driver, name, *arguments)
 
     def make(self, name: str, *arguments: Any) -> ctypes.c_void_p:
-        """What a call makes: a stream, an event, an address of device memory."""
+        """What a call makes, one of ``FREED_BY``: a stream, an event, an address of device memory."""
         made = ctypes.c_void_p()
         self.call(name, ctypes.byref(made), *arguments)
+        self._made.append((name, made))
         return made
 
     @property
@@ -110,18 +149,17 @@ class Cuda:
 
     def capture(self, stream: ctypes.c_void_p, work: Any) -> ctypes.c_void_p:
         """What ``work()`` puts into a stream, as one graph that ``cuGraphLaunch`` starts at once."""
+        graph = ctypes.c_void_p()
         self.call("cuStreamBeginCapture_v2", stream, RELAXED)
         try:
-            work()
+            try:
+                work()
+            finally:
+                self.call("cuStreamEndCapture", stream, ctypes.byref(graph))
+            return self.make("cuGraphInstantiateWithFlags", graph, ctypes.c_ulonglong(0))
         finally:
-            graph = self.make_graph(stream)
-        return self.make("cuGraphInstantiateWithFlags", graph, ctypes.c_ulonglong(0))
-
-    def make_graph(self, stream: ctypes.c_void_p) -> ctypes.c_void_p:
-        """Ends a capture, whatever came of it."""
-        graph = ctypes.c_void_p()
-        self.call("cuStreamEndCapture", stream, ctypes.byref(graph))
-        return graph
+            if graph:
+                self.call("cuGraphDestroy", graph)  # what was made of it stays
 
     def elapsed_ms(self, start: ctypes.c_void_p, stop: ctypes.c_void_p) -> float:
         """Between two recorded events, by the GPU's clock."""

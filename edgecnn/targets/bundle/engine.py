@@ -13,27 +13,35 @@ import numpy as np
 
 
 class Runner:
-    """One engine with one input and one output, its buffers and its stream.
+    """One engine with one input and one output, its buffers and its stream, until ``close``.
 
     Args:
         trt: the module that the engine was built with.
-        cuda: ``cuda_driver.Cuda``.
+        cuda: ``cuda_driver.Cuda`` of its own: ``close`` frees all that was made with it.
         logger: of that module, ``builder.logger``.
         batch: the largest that will be run.
 
     Raises:
         RuntimeError: TensorRT refuses the engine, in its own words.
+        CudaError: there is too little memory for its buffers.
     """
 
     def __init__(self, trt: Any, cuda: Any, logger: Any, content: bytes, batch: int) -> None:
         self._cuda, self._logger = cuda, logger
+        self._profiler: Any = None
         before = len(logger.messages)
         self._runtime = trt.Runtime(logger)
         self.engine = self._runtime.deserialize_cuda_engine(content)
         self._context: Any = None if self.engine is None else self.engine.create_execution_context()
         if self._context is None:
             raise RuntimeError(logger.last_error(before))
-        self._profiler: Any = None
+        try:
+            self._connect(trt, cuda, batch)
+        except Exception:
+            self.close()
+            raise
+
+    def _connect(self, trt: Any, cuda: Any, batch: int) -> None:
         names = [self.engine.get_tensor_name(index) for index in range(self.engine.num_io_tensors)]
         inputs = [name for name in names if self.engine.get_tensor_mode(name) == trt.TensorIOMode.INPUT]
         (self.input,) = inputs
@@ -45,6 +53,12 @@ class Runner:
         for name in names:
             self._context.set_tensor_address(name, self._device[name].value)
 
+    def close(self) -> None:
+        """Gives the GPU's memory back, for good. May be called again."""
+        self._cuda.wait()  # for what uses it
+        self._context = self.engine = self._runtime = self._profiler = None  # in this order
+        self._cuda.close()
+
     def run(self, image: Any) -> Any:
         """Logits ``(n, classes) float32`` of an image ``(n, channels, height, width) float32``, contiguous."""
         self.upload(image)
@@ -52,8 +66,17 @@ class Runner:
         return self.download()
 
     def upload(self, image: Any) -> None:
-        """Puts a batch on the device."""
-        self._context.set_input_shape(self.input, image.shape)
+        """Puts a batch on the device.
+
+        Raises:
+            RuntimeError: it is larger than the buffers, or TensorRT does not take it.
+        """
+        if image.nbytes > self._sizes[self.input]:
+            room = self._sizes[self.input] * len(image) // image.nbytes
+            raise RuntimeError(f"{self.input} is {image.shape}, its buffer holds {room} of them; run fewer at once")
+        before = len(self._logger.messages)
+        if not self._context.set_input_shape(self.input, image.shape):
+            raise RuntimeError(f"{self.input} cannot be {image.shape}: {self._logger.last_error(before)}")
         ctypes.memmove(self._host[self.input], image.ctypes.data, image.nbytes)
         self._cuda.upload(self._device[self.input], self._host[self.input], image.nbytes, self.stream)
 

@@ -75,20 +75,24 @@ def total(watts: dict[str, float]) -> float:
 
 
 class Meter:
-    """Samples rails while it is open, and has their mean power and the energy afterwards."""
+    """Samples rails while it is open, and has their mean power, the seconds and the energy afterwards."""
 
     def __init__(self, rails: list[Rail]) -> None:
         self._rails = rails
         self._stop = threading.Event()
         self._thread = threading.Thread(target=self._sample, daemon=True)
-        self._samples: list[tuple[float, dict[str, float]]] = []
+        self._samples: list[dict[str, float]] = []
+        self._started = 0.0
+        self.seconds = 0.0
 
     def __enter__(self) -> Meter:
         if self._rails:
             self._thread.start()
+        self._started = time.monotonic()
         return self
 
     def __exit__(self, *error: object) -> None:
+        self.seconds = time.monotonic() - self._started  # before a sensor is waited for that is being read
         self._stop.set()
         if self._rails:
             self._thread.join()
@@ -96,7 +100,7 @@ class Meter:
     def _sample(self) -> None:
         while not self._stop.is_set():
             with contextlib.suppress(OSError):  # sensors are busy at times; that sample is left out
-                self._samples.append((time.monotonic(), {rail.name: rail.watts() for rail in self._rails}))
+                self._samples.append({rail.name: rail.watts() for rail in self._rails})
             self._stop.wait(PERIOD_S)
 
     @property
@@ -109,11 +113,10 @@ class Meter:
         if not self._samples:
             return {}
         return {
-            rail.name: sum(watts[rail.name] for _, watts in self._samples) / len(self._samples) for rail in self._rails
+            rail.name: sum(watts[rail.name] for watts in self._samples) / len(self._samples) for rail in self._rails
         }
 
     @property
-    def joules(self) -> float:
-        """The integral of the total power, by trapezoids, from the first sample to the last."""
-        pairs = [(at, total(watts)) for at, watts in self._samples]
-        return sum((later - at) * (watts + after) / 2 for (at, watts), (later, after) in zip(pairs, pairs[1:]))
+    def joules(self) -> float | None:
+        """The mean of the total power, over all of the seconds; None without samples."""
+        return total(self.mean) * self.seconds if self._samples else None

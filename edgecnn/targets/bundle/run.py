@@ -16,6 +16,7 @@ import os
 import platform
 import sys
 import time
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
@@ -153,12 +154,12 @@ def benchmark(cuda: Any, runner: Any, image: Any, seconds: float, rails: list[An
     if variation > UNSTEADY:
         notes.append(f"times vary by {variation:.1%}; lock the clocks (jetson_clocks, or nvidia-smi -lgc)")
     power = None
-    if meter.samples:
+    if meter.joules is not None:
         power = {
             "rails_w": meter.mean,
             "total_w": total(meter.mean),
             "samples": meter.samples,
-            "joules_per_inference": meter.joules / len(gpu_ms),
+            "joules_per_image": meter.joules / (len(gpu_ms) * len(image)),
         }
     return {
         "batch": len(image),
@@ -213,12 +214,12 @@ def main() -> None:
     with np.load(HERE / "golden.npz", allow_pickle=False) as golden:
         inputs, want = golden["inputs"], golden["logits"]
     try:
-        cuda = Cuda()
-        runner = Runner(trt, cuda, logger(trt), content, manifest["interface"]["batch"] or manifest["batches"][-1])
-        found = parity(want, answers(runner, inputs, batch), described["precision"], manifest["gate"])
-        image = np.ascontiguousarray(np.repeat(inputs[:1], batch, axis=0), np.float32)
-        timed = benchmark(cuda, runner, image, arguments.seconds, find_rails(Path("/sys")))
-        spent = layer_times(trt, runner, [image] * RUNS)
+        cuda, largest = Cuda(), manifest["interface"]["batch"] or manifest["batches"][-1]
+        with closing(Runner(trt, cuda, logger(trt), content, largest)) as runner:
+            found = parity(want, answers(runner, inputs, batch), described["precision"], manifest["gate"])
+            image = np.ascontiguousarray(np.repeat(inputs[:1], batch, axis=0), np.float32)
+            timed = benchmark(cuda, runner, image, arguments.seconds, find_rails(Path("/sys")))
+            spent = layer_times(trt, runner, [image] * RUNS)
     except (CudaError, RuntimeError) as error:
         raise Stop(UNAVAILABLE, f"the engine did not run: {error}") from error
     result = {

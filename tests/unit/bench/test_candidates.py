@@ -2,6 +2,7 @@
 
 from collections import Counter
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -74,6 +75,25 @@ def test_the_batch_is_what_artifacts_were_exported_for(tiny_export: Export) -> N
         agreed_batch([dynamic, two], 3)
     with pytest.raises(UsageError, match=r"different batches \(1 for 1, 2 for 2\); time them apart"):
         agreed_batch([one, two], None)
+
+
+def test_a_dynamic_batch_has_its_target_s_bounds(tiny_export: Export) -> None:
+    """An engine's buffers end where its profile does."""
+    onnx, engine, fixed = (
+        Candidate(target, "artifact", tiny_export(target, "fp32", batch=batch, **more).artifact)
+        for target, batch, more in (
+            ("onnx", None, {}),
+            ("tensorrt", None, {"flavour": "bundle"}),
+            ("openvino", 65, {}),
+        )
+    )
+    assert agreed_batch([onnx, engine], 64) == 64
+    assert agreed_batch([onnx], 65) == 65
+    assert agreed_batch([replace(engine, kind="eager")], 65) == 65
+    with pytest.raises(UsageError, match=r"^the artifacts' batch is 65, but tensorrt takes 1 to 64; time it apart"):
+        agreed_batch([fixed, engine], None)
+    with pytest.raises(UsageError, match=r"^--batch is 65, but tensorrt takes 1 to 64"):
+        agreed_batch([onnx, engine], 65)
 
 
 def test_the_network_answers_as_its_golden_pairs_do(tiny_export: Export) -> None:

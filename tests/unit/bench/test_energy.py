@@ -108,6 +108,18 @@ def test_a_gpu_s_own_meter(tools: Path, tmp_path: Path) -> None:
     assert found.joules_per_image >= 50 * 0.3 / IMAGES
 
 
+def test_a_meter_that_answers_late_lengthens_no_work(tools: Path, tmp_path: Path) -> None:
+    """Its last answer was once waited for in the time that its power was multiplied by."""
+    stand_in(tools, "nvidia-smi", "sleep 0.5; echo 50.00")
+
+    def work() -> int:
+        time.sleep(0.1)
+        return IMAGES
+
+    found = measure_energy(work, on_gpu=True, root=tmp_path)
+    assert found.joules_per_image == pytest.approx(50 * 0.1 / IMAGES, rel=0.5)
+
+
 def test_a_gpu_that_says_nothing(tools: Path, tmp_path: Path) -> None:
     stand_in(tools, "nvidia-smi", "exit 9")
     assert gpus() == []

@@ -1,6 +1,6 @@
 """A GPU's peak: what the stack becomes, by the real builder, and what its times come to, by a stand-in for CUDA."""
 
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 import onnxruntime
@@ -37,8 +37,13 @@ class StandInCuda:
 
 class StandInRunner:
     stream = None
+    opened: ClassVar[set["StandInRunner"]] = set()
 
-    def __init__(self, *arguments: Any) -> None: ...
+    def __init__(self, *arguments: Any) -> None:
+        self.opened.add(self)
+
+    def close(self) -> None:
+        self.opened.remove(self)
 
     def run(self, image: Any) -> None:
         assert image.shape == (BATCH, CHANNELS, SIDE, SIDE)
@@ -81,6 +86,7 @@ def test_every_spelling_computes_the_same() -> None:
 def test_a_peak_is_of_the_fastest_run_and_of_the_whole_batch() -> None:
     for found in (gpu_peak("tensorrt_rtx", FP16), measure_peak("tensorrt_rtx", INT8, UNTUNED)):
         assert found == pytest.approx(2 * BATCH * MACS / (MS / 1000) / 1e9)
+    assert StandInRunner.opened == set()
 
 
 @pytest.mark.usefixtures("gpu")
@@ -100,6 +106,16 @@ def test_what_cannot_be_built_or_run_has_no_peak(monkeypatch: pytest.MonkeyPatch
 
     monkeypatch.setattr(module, step, refuse)
     assert gpu_peak("tensorrt_rtx", FP16) is None
+
+
+@pytest.mark.usefixtures("gpu")
+def test_a_stack_that_fails_is_given_back(monkeypatch: pytest.MonkeyPatch) -> None:
+    def fail(self: StandInRunner) -> str:
+        raise CudaError("not permitted")
+
+    monkeypatch.setattr(StandInRunner, "captured", fail)
+    assert gpu_peak("tensorrt_rtx", FP16) is None
+    assert StandInRunner.opened == set()
 
 
 @pytest.mark.usefixtures("gpu")

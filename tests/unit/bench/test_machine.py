@@ -4,9 +4,10 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 
-from edgecnn.bench.machine import Snapshot, facts, one_line, snapshot
+from edgecnn.bench.machine import Snapshot, facts, one_line, snapshot, versions
 from edgecnn.bench.slowed import Slowed
 from edgecnn.bench.steady import unsteady_machine, unsteady_times
 
@@ -109,6 +110,11 @@ def test_facts_of_an_arm_board(tmp_path: Path) -> None:
     found = facts(snapshot(tmp_path), snapshot(tmp_path), tmp_path)
     assert found["cpu"]["isa"] == ["asimd", "asimddp", "asimdhp"]
     assert found["board"] == "Stand-in Orin"
+
+
+def test_versions_are_of_what_is_installed_in_the_order_that_was_asked_for() -> None:
+    found = versions(("pytest", "no-such-package", "numpy"))
+    assert list(found.items()) == [("pytest", pytest.__version__), ("numpy", np.__version__)]
 
 
 def test_what_a_machine_does_not_say_is_left_out(tmp_path: Path) -> None:

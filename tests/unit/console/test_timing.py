@@ -5,7 +5,7 @@ from collections.abc import Callable
 import pytest
 from msgspec.structs import replace
 
-from edgecnn.bench.record import LayerTime, Run
+from edgecnn.bench.record import Energy, LayerTime, Run
 from edgecnn.console.benchmark import print_benchmark
 from edgecnn.console.timing import print_run, warnings
 from tests.made_up import ALONE, SETTINGS, made_up_run, row
@@ -31,6 +31,22 @@ def test_why_there_is_no_ratio_stands_below(capsys: pytest.CaptureFixture[str]) 
     said = capsys.readouterr().out
     assert f"{ENGINE}: the ratio was not measured: timed alone, not in turns with the others" in said
     assert f"{ENGINE} is" not in said, "nothing to be faster than"
+
+
+@pytest.mark.parametrize(
+    ("source", "measures"),
+    [
+        ("RAPL", "RAPL, all of the CPU's packages"),
+        ("NVML", "NVML, all of the GPUs' boards"),
+        ("Jetson rails", "Jetson rails, all of the board's"),
+        ("a meter of later", "a meter of later"),
+    ],
+)
+def test_joules_are_of_what_their_source_measures(
+    capsys: pytest.CaptureFixture[str], source: str, measures: str
+) -> None:
+    print_run(made_up_run(rows={ENGINE: row(ENGINE, 0.2, energy=Energy(0.0123, source, ""))}))
+    assert f"{ENGINE}: 12.3 mJ an image ({measures})\n" in capsys.readouterr().out
 
 
 def test_a_machine_may_say_little(capsys: pytest.CaptureFixture[str]) -> None:

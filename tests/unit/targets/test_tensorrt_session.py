@@ -236,6 +236,15 @@ class StandInRunner:
         return "graph"
 
 
+class FiveWatts:
+    """Shaped like a rail."""
+
+    name = "VDD_IN"
+
+    def watts(self) -> float:
+        return 5.0
+
+
 @pytest.fixture
 def run(monkeypatch: pytest.MonkeyPatch) -> Iterator[ModuleType]:
     """``run.py``, as it is imported on a device."""
@@ -261,6 +270,16 @@ def test_times_are_of_a_cuda_graph_or_say_that_they_are_not(run: ModuleType, gra
     assert [note for note in found["notes"] if "no CUDA graph" in note] == (
         [] if graphs else ["no CUDA graph: not permitted"]
     )
+
+
+@pytest.mark.parametrize("batch", [1, 4])
+def test_energy_is_the_mean_power_over_the_whole_loop_by_image(run: ModuleType, batch: int) -> None:
+    cuda = StandInCuda(True)
+    found = run.benchmark(cuda, StandInRunner(cuda), np.zeros((batch, 3, 32, 32), np.float32), 0.1, [FiveWatts()])
+    power, times = found["power"], found["host_ms"]
+    assert (power["rails_w"], power["total_w"]) == ({"VDD_IN": 5.0}, 5.0)
+    # A call's own time, and what the loop takes besides.
+    assert 1.0 <= power["joules_per_image"] / (5.0 * times["mean"] / 1000 / batch) < 2.0
 
 
 def test_the_last_batch_is_filled_up(run: ModuleType) -> None:

@@ -49,7 +49,7 @@ def result(artifact: Artifact) -> dict[str, Any]:
             "batch": 1, "cuda_graph": True, "gpu_ms": TIMES, "host_ms": TIMES, "variation": 0.01, "notes": [],
             "calls_ms": [0.5, 0.4, 0.6, 0.5] * 100,
             "power": {
-                "rails_w": {"VDD_IN": 7.6}, "total_w": 7.6, "samples": 200, "joules_per_inference": 0.004,
+                "rails_w": {"VDD_IN": 7.6}, "total_w": 7.6, "samples": 200, "joules_per_image": 0.004,
             },
         },
         "layers": [kernel | {"ms": 0.01} for kernel in kernels],
@@ -79,7 +79,7 @@ def test_a_result_passes_with_its_coverage_and_its_times(
     assert found.verification.coverage.planned_int8 == len(artifact.int8_layers) > 0
     assert found.text == (
         "int8 on Orin (SM87), tensorrt 10.3.0: 0.500 ms p50 and 0.700 ms p99 on the GPU with a CUDA graph, 0.500 ms p50"
-        " by the host's clock, batch 1, 2000 runs; 7.6 W, 4.00 mJ per run"
+        " by the host's clock, batch 1, 2000 runs; 7.6 W, 4.00 mJ an image"
     )
     assert found.as_json()["device"] == result
 
@@ -201,13 +201,25 @@ def test_bench_takes_it_as_a_run_that_report_and_compare_read(
     assert command("compare", kept, kept).code == 0
 
 
+def test_joules_of_an_image_are_the_device_s_own(
+    artifact: Artifact, result: dict[str, Any], write: Callable[[Any], Path]
+) -> None:
+    """Whatever its batch; a bundle of old, whose joules were of a batch and too few, has to run again."""
+    result["latency"]["batch"] = 8
+    (row,) = device_run(artifact.folder, write(result)).rows
+    assert row.energy == Energy(0.004, "Jetson rails", "")
+    result["latency"]["power"]["joules_per_inference"] = result["latency"]["power"].pop("joules_per_image")
+    with pytest.raises(InputError, match=r"is no result\.json of a bundle's run\.py \(.* `joules_per_image`"):
+        device_run(artifact.folder, write(result))
+
+
 def test_a_device_without_rails_says_so_and_a_rejected_engine_is_one(
     artifact: Artifact, result: dict[str, Any], write: Callable[[Any], Path]
 ) -> None:
     result["latency"]["power"] = None
     result["parity"]["kl"] = 3.0
     (row,) = device_run(artifact.folder, write(result)).rows
-    assert row.energy == Energy(None, "", "not measurable: the device has no power rails")
+    assert row.energy == Energy(None, "", "not measurable: the device has no power rails, or none could be sampled")
     assert row.manifest is not None
     assert row.manifest["status"] == "rejected"
 

@@ -15,7 +15,7 @@ import pytest
 
 from edgecnn.bench.device import device_run
 from edgecnn.pipeline import Exported
-from tests.stand_ins.cuda import Cuda
+from tests.stand_ins.cuda import found_by
 from tests.unit.targets.bundle.conftest import VERSIONS, built
 
 
@@ -27,11 +27,13 @@ def run_all(
 
     def call(version: str, *arguments: str) -> dict[str, Any]:
         run, gpu = load("run", version), importlib.import_module("cuda_driver").Gpu("Stand-in", "SM87", "12.6")
-        cuda = Cuda()
-        for name, value in (("gpu_here", lambda: gpu), ("Cuda", lambda: cuda), ("HERE", bundle)):
+        driver = found_by(monkeypatch, importlib.import_module("cuda_driver"))
+        for name, value in (("gpu_here", lambda: gpu), ("HERE", bundle)):
             monkeypatch.setattr(run, name, value)
         monkeypatch.setattr(sys, "argv", ["run.py", "--seconds", "0.01", *arguments])
         run.main()
+        assert "cuGraphLaunch" in driver.calls
+        assert driver.alive == {}, "left on the GPU"
         result: dict[str, Any] = json.loads((bundle / "result.json").read_text())
         return result
 
@@ -161,7 +163,8 @@ def test_an_engine_that_is_refused_is_refused_in_tensorrts_words(
     builder, engine, trt = load("builder"), load("engine"), load("tensorrt")
     log = builder.logger(trt)
     log.log(trt.Severity.ERROR, "of an earlier engine")
-    cuda = Cuda()
+    found_by(monkeypatch, importlib.import_module("cuda_driver"))
+    cuda = importlib.import_module("cuda_driver").Cuda()
     monkeypatch.setattr(trt.Runtime, "deserialize_cuda_engine", lambda self, content: None)
     with pytest.raises(RuntimeError, match=r"^no reason given$"):
         engine.Runner(trt, cuda, log, b"", 1)
@@ -173,3 +176,29 @@ def test_an_engine_that_is_refused_is_refused_in_tensorrts_words(
     monkeypatch.setattr(trt.Runtime, "deserialize_cuda_engine", refuse)
     with pytest.raises(RuntimeError, match=r"^cannot run on this GPU$"):
         engine.Runner(trt, cuda, log, b"", 1)
+
+
+def test_a_batch_that_an_engine_or_its_buffers_do_not_take_is_refused(
+    tiny_export: Callable[..., Exported],
+    load: Callable[..., ModuleType],
+    bundle: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Once it went past the end of the buffer, and TensorRT ran whatever it had run before."""
+    archive = tiny_export("tensorrt", "int8", flavour="bundle", batch=None).artifact.files["bundle.zip"]
+    shutil.rmtree(bundle)
+    zipfile.ZipFile(archive).extractall(bundle.parent)
+    built(load, bundle, "10.3")
+    engine, trt = load("engine"), load("tensorrt")
+    content, log = (bundle / "model.engine").read_bytes(), importlib.import_module("builder").logger(trt)
+    found_by(monkeypatch, importlib.import_module("cuda_driver"))
+
+    def runner(batch: int) -> Any:
+        return engine.Runner(trt, importlib.import_module("cuda_driver").Cuda(), log, content, batch)
+
+    images = np.zeros((65, 3, 32, 32), np.float32)
+    assert runner(8).run(images[:8]).shape == (8, 10)
+    with pytest.raises(RuntimeError, match=r"^image is \(9, .*, its buffer holds 8 of them; run fewer at once$"):
+        runner(8).run(images[:9])
+    with pytest.raises(RuntimeError, match=r"^image cannot be \(65, .*: a batch of 65 is outside of the profile$"):
+        runner(65).run(images)

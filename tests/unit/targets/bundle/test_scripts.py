@@ -89,6 +89,22 @@ def test_a_changed_file_is_refused_before_anything_is_read(
     assert done.stderr.count("\n") == 1
 
 
+@pytest.mark.parametrize("script", ["build.py", "run.py"])
+@pytest.mark.parametrize("change", ["gate", "sha256"])
+def test_a_changed_manifest_is_refused(device: Callable[..., Any], bundle: Path, script: str, change: str) -> None:
+    """Its gate decides what passes; a manifest without its own hash is no better than one with another's."""
+    manifest = json.loads((bundle / "manifest.json").read_text())
+    if change == "gate":
+        manifest["gate"]["max_kl"] = 100.0
+    else:
+        del manifest["sha256"]
+    (bundle / "manifest.json").write_text(json.dumps(manifest))
+    done = device(script, packages=RTX)
+    assert done.returncode == 7
+    assert f"{bundle / 'manifest.json'}: sha256 of its content is " in done.stderr
+    assert done.stderr.count("\n") == 1
+
+
 def test_a_missing_file_or_manifest_is_refused(device: Callable[..., Any], bundle: Path) -> None:
     (bundle / "model.fp16.onnx").unlink()
     done = device("build.py")
