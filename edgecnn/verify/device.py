@@ -5,39 +5,57 @@ import json
 import zipfile
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 import msgspec
+import numpy as np
 
 from edgecnn.artifact import Artifact
 from edgecnn.errors import InputError, IntegrityError
 from edgecnn.files import check_regular
-from edgecnn.parity import Parity
+from edgecnn.parity import IDENTICAL_DB, Parity
 from edgecnn.recipe import Gate
 from edgecnn.targets.base import ExecutedLayer, KernelTime
 from edgecnn.targets.registry import find_target
 from edgecnn.verify.coverage import cover
-from edgecnn.verify.policy import judge, on_synthetic
+from edgecnn.verify.golden import read_golden
+from edgecnn.verify.policy import SYNTHETIC, doubted, judge
 from edgecnn.verify.stages import StageRow, Verification
 from edgecnn.verify.standing import as_gated
+
+Count = Annotated[int, msgspec.Meta(ge=1)]
+Positive = Annotated[float, msgspec.Meta(gt=0)]
+NotNegative = Annotated[float, msgspec.Meta(ge=0)]
+UNLISTED = "the device does not list its kernels, so whether they run in INT8 is not known"
+
+
+class Found(msgspec.Struct):
+    """``Parity``, as far as a file can be held to it; a divergence of nothing may round to just below 0."""
+
+    n: Count
+    max_abs: NotNegative
+    cosine: Annotated[float, msgspec.Meta(ge=-1.001, le=1.001)]
+    sqnr_db: Annotated[float, msgspec.Meta(ge=-IDENTICAL_DB, le=IDENTICAL_DB)]
+    agreement: Annotated[float, msgspec.Meta(ge=0, le=1)]
+    kl: Annotated[float, msgspec.Meta(ge=-1e-6)]
 
 
 class Times(msgspec.Struct):
     """Milliseconds per call."""
 
-    p50: float
-    p90: float
-    p99: float
-    mean: float
-    min: float
-    n: int
+    p50: Positive
+    p90: Positive
+    p99: Positive
+    mean: Positive
+    min: Positive
+    n: Count
 
 
 class Power(msgspec.Struct):
     """While it ran."""
 
-    total_w: float
-    joules_per_image: float
+    total_w: NotNegative
+    joules_per_image: NotNegative
     rails_w: dict[str, float]
 
 
@@ -48,14 +66,14 @@ class Latency(msgspec.Struct):
         calls_ms: every counted one on the GPU, in order.
     """
 
-    batch: Annotated[int, msgspec.Meta(ge=1)]
+    batch: Count
     cuda_graph: bool
     gpu_ms: Times
     host_ms: Times
     power: Power | None
     notes: list[str]
     # ``run.py`` counts ten at least; whether times drift takes two.
-    calls_ms: Annotated[list[Annotated[float, msgspec.Meta(gt=0)]], msgspec.Meta(min_length=2)]
+    calls_ms: Annotated[list[Positive], msgspec.Meta(min_length=2)]
 
 
 class Kernel(msgspec.Struct):
@@ -69,20 +87,20 @@ class Kernel(msgspec.Struct):
 class Layer(Kernel):
     """A kernel's time by TensorRT's profiler, milliseconds."""
 
-    ms: float
+    ms: NotNegative
 
 
 class Engine(msgspec.Struct):
     """What the device built."""
 
-    asked: str
-    precision: str
+    asked: Literal["fp32", "fp16", "int8"]
+    precision: Literal["fp32", "fp16", "int8"]
     refused: list[str]
     module: str
     version: str
     gpu: str
     architecture: str
-    size_bytes: int
+    size_bytes: Count
     kernels: list[Kernel]
 
 
@@ -122,8 +140,7 @@ class Result(msgspec.Struct):
 
     bundle: Bundle
     engine: Engine
-    parity: Parity
-    largest_logit: float
+    parity: Found
     latency: Latency
     layers: list[Layer]
     machine: Machine
@@ -182,13 +199,11 @@ def judge_result(artifact: Artifact, content: bytes, name: str) -> OnDevice:
         name: to call it by where it is refused.
 
     Raises:
-        InputError: it is no result of a bundle.
+        InputError: it is no result of a bundle, or one of other images or another batch than this artifact's.
         IntegrityError: it is of another bundle than this artifact's.
     """
     try:
         result = msgspec.json.decode(content, type=Result)
-        if result.parity.n < 1:
-            raise msgspec.ValidationError(f"expected at least one image, got {result.parity.n} - at `$.parity.n`")
     except msgspec.MsgspecError as error:
         raise InputError(f"{name}: is no result.json of a bundle's run.py ({error})") from error
     document = json.loads(content)
@@ -201,15 +216,22 @@ def judge_result(artifact: Artifact, content: bytes, name: str) -> OnDevice:
     want = _bundle_sha256(artifact)
     if result.bundle.sha256 != want:
         raise IntegrityError(f"{name}: is of bundle {result.bundle.sha256[:12]}, {artifact.folder} has {want[:12]}")
-    engine = result.engine
-    gate = Gate(**artifact.manifest["gate"])
-    judgement = judge(engine.precision, result.parity, result.largest_logit, None, gate, artifact.interface.classes)
+    golden, batch = read_golden(artifact).logits, artifact.interface.batch
+    if result.parity.n != len(golden):
+        raise InputError(f"{name}: is of {result.parity.n} images, {artifact.folder} has {len(golden)} golden pairs")
+    if batch not in (None, result.latency.batch):
+        raise InputError(f"{name}: is of batch {result.latency.batch}, {artifact.folder} was exported for {batch}")
+    engine, parity = result.engine, Parity(**msgspec.structs.asdict(result.parity))
+    gate, classes = Gate(**artifact.manifest["gate"]), artifact.interface.classes
+    judgement = judge(engine.precision, parity, float(np.abs(golden).max()), None, gate, classes)
     images: dict[str, Any] = {"name": f"golden pairs on {engine.gpu}", "sha256": artifact.sha256_of("golden.npz")}
     if artifact.synthetic:
-        images["synthetic"], judgement = True, on_synthetic(judgement)
-    row = StageRow("device", result.parity, result.parity)
-    verification = Verification("golden", images, result.parity, None, judgement, (row,))
+        images["synthetic"], judgement = True, doubted(judgement, SYNTHETIC)
     kernels = [_executed(kernel) for kernel in engine.kernels]
+    if not kernels and engine.precision == "int8":
+        judgement = doubted(judgement, UNLISTED)
+    row = StageRow("device", parity, parity)
+    verification = Verification("golden", images, parity, None, judgement, (row,))
     if kernels:
         planned = artifact.int8_layers if engine.precision == "int8" else []
         every = find_target(artifact.manifest["target"]).every_layer_int8

@@ -66,12 +66,14 @@ def judge(
     return Judgement(Verdict.INCONCLUSIVE, (text, *doubts), rejected=above)
 
 
-def on_synthetic(judgement: Judgement) -> Judgement:
-    """What a judgement is worth when no camera took the images: a failure is one, a pass is inconclusive."""
+SYNTHETIC = "judged on synthetic images alone, which say little of real ones; verify with --images"
+
+
+def doubted(judgement: Judgement, doubt: str) -> Judgement:
+    """What a judgement is worth where something could not be seen: a failure is one, a pass is inconclusive."""
     if judgement.verdict is not Verdict.PASS:
         return judgement
-    text = "judged on synthetic images alone, which say little of real ones; verify with --images"
-    return Judgement(Verdict.INCONCLUSIVE, (text,), rejected=False)
+    return Judgement(Verdict.INCONCLUSIVE, (doubt,), rejected=False)
 
 
 def _judgement(problems: list[str]) -> Judgement:

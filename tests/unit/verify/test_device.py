@@ -13,7 +13,8 @@ from edgecnn.bench.device import device_run
 from edgecnn.bench.record import Energy, read_run
 from edgecnn.errors import InputError, IntegrityError
 from edgecnn.pipeline import Exported
-from edgecnn.verify.device import _bundle_sha256, read_result
+from edgecnn.verify.device import UNLISTED, _bundle_sha256, read_result
+from edgecnn.verify.golden import read_golden
 from edgecnn.verify.policy import Verdict
 from tests.conftest import Command, as_gated
 
@@ -42,9 +43,9 @@ def result(artifact: Artifact) -> dict[str, Any]:
             "gpu": "Orin", "architecture": "SM87", "size_bytes": 3_000_000, "kernels": kernels,
         },
         "parity": {
-            "n": 16, "max_abs": 0.1, "cosine": 0.999, "sqnr_db": 28.0, "agreement": 1.0, "kl": 0.01, "reasons": [],
+            "n": len(read_golden(artifact).logits), "max_abs": 0.1, "cosine": 0.999, "sqnr_db": 28.0, "agreement": 1.0,
+            "kl": 0.01, "reasons": [],
         },
-        "largest_logit": 3.0,
         "latency": {
             "batch": 1, "cuda_graph": True, "gpu_ms": TIMES, "host_ms": TIMES, "variation": 0.01, "notes": [],
             "calls_ms": [0.5, 0.4, 0.6, 0.5] * 100,
@@ -128,6 +129,44 @@ def test_layers_that_the_device_ran_in_float_reject_int8(
     )
 
 
+def test_kernels_that_are_not_listed_prove_nothing(
+    artifact: Artifact, result: dict[str, Any], write: Callable[[Any], Path]
+) -> None:
+    result["engine"]["kernels"] = []
+    judgement = read_result(artifact, write(result)).verification.judgement
+    assert (judgement.verdict, judgement.reasons) == (Verdict.INCONCLUSIVE, (UNLISTED,))
+
+
+@pytest.mark.parametrize(
+    ("part", "wrong", "says"),
+    [
+        ("parity", {"n": 10**21}, "Expected `int`|out of range|images, "),
+        ("parity", {"n": 15}, "is of 15 images, .* golden pairs"),
+        ("parity", {"agreement": 5}, r"<= 1.0 - at `\$.parity.agreement`"),
+        ("parity", {"kl": -3}, r"\$.parity.kl"),
+        ("parity", {"max_abs": -1}, r"\$.parity.max_abs"),
+        ("engine", {"precision": "fp8"}, r"Invalid enum value 'fp8' - at `\$.engine.precision`"),
+        ("latency", {"batch": 7}, "is of batch 7, .* was exported for 1"),
+        ("latency", {"gpu_ms": TIMES | {"p50": -1}}, r"\$.latency.gpu_ms.p50"),
+        ("latency", {"gpu_ms": TIMES | {"n": -3}}, r"\$.latency.gpu_ms.n"),
+    ],
+)
+def test_what_no_device_can_have_found_is_refused(
+    artifact: Artifact, result: dict[str, Any], write: Callable[[Any], Path], part: str, wrong: Any, says: str
+) -> None:
+    result[part] |= wrong
+    with pytest.raises(InputError, match=says):
+        read_result(artifact, write(result))
+
+
+def test_the_largest_logit_is_the_golden_pairs_and_not_the_devices_word(
+    artifact: Artifact, result: dict[str, Any], write: Callable[[Any], Path]
+) -> None:
+    result["engine"] |= {"precision": "fp32", "kernels": []}
+    result["parity"]["max_abs"], result["largest_logit"] = 1e9, 1e30
+    assert read_result(artifact, write(result)).verification.judgement.rejected
+
+
 def test_a_fallback_to_fp16_is_named(artifact: Artifact, result: dict[str, Any], write: Callable[[Any], Path]) -> None:
     result["engine"] |= {"precision": "fp16", "refused": ["int8 from model.int8.typed.onnx: no implementation"]}
     result["parity"]["max_abs"] = 0.01
@@ -165,7 +204,7 @@ def test_verify_reports_it_and_leaves_the_artifact_alone(
     before = (artifact.folder / "manifest.json").read_bytes()
     answer = command("verify", artifact.folder, "--result", write(result))
     assert (answer.code, answer.err) == (0, "")
-    assert "pass against golden on 16 images of golden pairs on Orin" in answer.out
+    assert f"pass against golden on {result['parity']['n']} images of golden pairs on Orin" in answer.out
     assert "0.500 ms p50" in answer.out
     result["parity"]["kl"] = 0.5
     answer = command("verify", artifact.folder, "--result", write(result), "--json")
@@ -204,8 +243,7 @@ def test_bench_takes_it_as_a_run_that_report_and_compare_read(
 def test_joules_of_an_image_are_the_device_s_own(
     artifact: Artifact, result: dict[str, Any], write: Callable[[Any], Path]
 ) -> None:
-    """Whatever its batch; a bundle of old, whose joules were of a batch and too few, has to run again."""
-    result["latency"]["batch"] = 8
+    """A bundle of old, whose joules were of a batch and too few, has to run again."""
     (row,) = device_run(artifact.folder, write(result)).rows
     assert row.energy == Energy(0.004, "Jetson rails", "")
     result["latency"]["power"]["joules_per_inference"] = result["latency"]["power"].pop("joules_per_image")
