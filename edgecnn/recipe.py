@@ -4,6 +4,7 @@ A recipe says which weights a model has, what images each of them expects and is
 quantized artifact must keep. It is data; nothing in it runs.
 """
 
+import sys
 import tomllib
 from pathlib import Path
 
@@ -92,11 +93,24 @@ class Gate(Struct, frozen=True, forbid_unknown_fields=True):
         max_drop_pp: largest loss of top-1, percentage points, where there are labels.
         min_agreement: smallest share of equal top-1 answers, 0..1.
         max_kl: largest mean KL divergence of the softmax from the eager model's, nats.
+
+    Raises:
+        InputError: a bound that nothing, or everything, would keep.
     """
 
     max_drop_pp: float = 1.0
     min_agreement: float = 0.95
     max_kl: float = 0.1
+
+    def __post_init__(self) -> None:
+        for name, value, most in (
+            ("max_drop_pp", self.max_drop_pp, 100.0),
+            ("min_agreement", self.min_agreement, 1.0),
+            ("max_kl", self.max_kl, sys.float_info.max),
+        ):
+            if not 0 <= value <= most:  # also false for NaN, which would let everything through
+                expected = f"0 to {most:g}" if most < sys.float_info.max else "0 or more"
+                raise InputError(f"gate.{name} is {value:g}, expected {expected}")
 
 
 class TrainRecipe(Struct, frozen=True, forbid_unknown_fields=True):

@@ -120,14 +120,13 @@ def plan(request: ExportRequest) -> Plan:
     if request.num_classes is not None and not 1 <= request.num_classes <= MOST_CLASSES:
         raise UsageError(f"--num-classes is {request.num_classes}, expected 1 to {MOST_CLASSES:,}")
     gate = with_max_drop(recipe.gate, request.max_drop_pp)
-    if request.size is not None and not SMALLEST_SIDE <= min(request.size) <= max(request.size) <= LARGEST_SIDE:
-        raise UsageError(
-            f"--size is {request.size[0]}x{request.size[1]}, expected sides of {SMALLEST_SIDE} to {LARGEST_SIDE}"
-        )
+    if request.size is not None:
+        _check_size("--size", request.size)
     require_packages()
     data, note = _data(recipe, source)
     if request.size is not None:
         data = replace(data, preprocess=replace(data.preprocess, height=request.size[0], width=request.size[1]))
+    _check_size("the recipe's size", (data.preprocess.height, data.preprocess.width))
     calibration = data.calibration if request.calib is None else request.calib
     options = Options(request.flavour, request.gpu_arch, request.reduce_range, request.fp16_scales)
     target = target.configured(options)
@@ -162,6 +161,11 @@ def _data(recipe: Recipe, source: str) -> tuple[Data, str]:
     if trained_here(source):
         return recipe.data("builtin"), ""
     return recipe.data(source), "weights of yours, taken to expect ImageNet's preprocessing: --recipe says what else"
+
+
+def _check_size(what: str, size: tuple[int, int]) -> None:
+    if not SMALLEST_SIDE <= min(size) <= max(size) <= LARGEST_SIDE:
+        raise UsageError(f"{what} is {size[0]}x{size[1]}, expected sides of {SMALLEST_SIDE} to {LARGEST_SIDE}")
 
 
 def _check_cache(path: Path, precision: str, out: Path) -> None:

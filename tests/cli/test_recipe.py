@@ -91,6 +91,12 @@ def test_weights_that_were_trained_here_expect_the_builtin_images(command: Comma
     assert load_artifact(tmp_path / "out").labels[0] == "T-shirt/top"
 
 
+def test_a_size_that_no_network_takes_is_refused(command: Command, mine: Path) -> None:
+    (mine / "small.toml").write_text(MINE.replace("height = 32", "height = 8"))
+    answer = command("export", "mobilenetv3_small", "--recipe", mine / "small.toml", "--target", "onnx")
+    assert (answer.code, answer.err) == (2, "edgecnn: the recipe's size is 8x48, expected sides of 32 to 4096\n")
+
+
 @pytest.mark.parametrize("command_line", [("analyze",), ("benchmark", "--targets", "onnx")])
 def test_other_commands_take_it_as_well(command: Command, mine: Path, command_line: tuple[str, ...]) -> None:
     other = mine / "wrong.toml"

@@ -104,6 +104,9 @@ def test_a_recipe_has_defaults(tmp_path: Path) -> None:
         ("crop = 0.875", "crop = 87.5", r"crop is 87\.5, expected a share"),
         ('interpolation = "bilinear"', 'interpolation = "nearest"', "'nearest', expected bilinear or bicubic"),
         ("height = 224", "height = 0", "height and width are 0 and 192, expected pixels"),
+        ("[imagenet]", "[gate]\nmax_kl = nan\n[imagenet]", r"gate\.max_kl is nan, expected 0 or more"),
+        ("[imagenet]", "[gate]\nmin_agreement = 95.0\n[imagenet]", r"gate\.min_agreement is 95, expected 0 to 1"),
+        ("[imagenet]", "[gate]\nmax_drop_pp = -1.0\n[imagenet]", r"gate\.max_drop_pp is -1, expected 0 to 100"),
     ],
 )
 def test_a_mistake_is_refused_by_name(tmp_path: Path, old: str, new: str, message: str) -> None:
