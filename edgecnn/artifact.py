@@ -280,9 +280,10 @@ def _busy(folder: Path) -> str:
 
 
 def _check_occupied(folder: Path, force: bool) -> None:
-    listed = _listed(folder)
     entries = sorted(path for path in folder.iterdir() if not path.name.startswith("."))
-    strangers = [path.name for path in entries if path.name not in listed and not _is_orphan(path)]
+    listed = _listed(folder)  # afterwards: whoever writes there now lists what was seen of it
+    unknown = [path for path in entries if path.name not in listed and os.path.lexists(path)]
+    strangers = [path.name for path in unknown if not _is_orphan(path)]
     if strangers:
         raise StorageError(f"{folder}: holds files that are no artifact ({strangers[0]}); name another with --out")
     if listed and not force:
