@@ -169,3 +169,8 @@ def test_F20_weights_that_expect_other_preprocessing_are_refused(
     assert f"{photos}: these images vary " in line
     assert "was that on other preprocessing than (pixels / 255 - mean) / std, mean 0.485 0.456 0.406" in line
     assert not (tmp_path / "out").exists()
+    # A float network is as worthless, and it agrees with its eager self all the same.
+    floats = ("--size", "32", "--target", "onnx", "--fp32", "--out", tmp_path / "out")
+    line = refused(3, "export", "mobilenetv1", "--weights", tmp_path / "w.safetensors", *floats)
+    assert "photographs: these images vary " in line
+    assert not (tmp_path / "out").exists()
