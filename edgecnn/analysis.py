@@ -59,7 +59,7 @@ def analyze(request: ExportRequest, progress: Progress | None = None) -> Analysi
     planned = plan(request)
     from edgecnn.graph.fold import fold
     from edgecnn.graph.session import memory_given_back
-    from edgecnn.graph.to_onnx import to_onnx
+    from edgecnn.graph.traced import trace
     from edgecnn.models.weights import load_model
     from edgecnn.quant.alone import Alone
     from edgecnn.quant.calibrate import BATCH, observe_ranges
@@ -78,7 +78,7 @@ def analyze(request: ExportRequest, progress: Progress | None = None) -> Analysi
     count = min(MOST_IMAGES, max(1, PIXELS // (how.height * how.width)))
     images = np.concatenate(list(spread(calibration, count).batches(how, BATCH)))
     with progress.stage("export to ONNX"):
-        graph, exact = on_pixel_grid(to_onnx(fold(loaded.model), 3, how.height, how.width), how)
+        graph, exact = on_pixel_grid(trace(fold(loaded.model), 3, how.height, how.width), how)
     placement = place(graph).of({Role.INPUT})
     with memory_given_back():
         with progress.stage("calibrate", len(calibration)):

@@ -10,7 +10,7 @@ from msgspec import structs
 from edgecnn.data.sets import ImageSet
 from edgecnn.graph.fold import fold
 from edgecnn.graph.graph import Graph, with_metadata
-from edgecnn.graph.to_onnx import to_onnx
+from edgecnn.graph.traced import trace
 from edgecnn.models.registry import ModelSpec
 from edgecnn.models.weights import load_model
 from edgecnn.quant.synthetic import image_count, synthesise
@@ -63,7 +63,7 @@ class Network:
             "edgecnn.preprocess": json.dumps(structs.asdict(self._how), sort_keys=True),
             "edgecnn.labels": json.dumps(self.labels, ensure_ascii=False),
         }
-        return with_metadata(to_onnx(self.folded, 3, self._how.height, self._how.width), metadata)
+        return with_metadata(trace(self.folded, 3, self._how.height, self._how.width), metadata)
 
     @cached_property
     def stages(self) -> tuple[Stage, Stage, Stage]:

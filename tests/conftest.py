@@ -1,9 +1,9 @@
 """What all tests share: one thread, small exports that are made once, and the command line in this process."""
 
-import hashlib
 import os
 import shutil
 import sys
+import tempfile
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -15,14 +15,13 @@ import torch
 from PIL import Image
 from threadpoolctl import threadpool_limits
 
-from edgecnn import network
 from edgecnn.artifact import load_artifact, mark
 from edgecnn.bench import peak
 from edgecnn.cli import run
 from edgecnn.garbage import search_seldom, spare_the_living
 from edgecnn.graph.fold import fold
 from edgecnn.graph.graph import Graph
-from edgecnn.graph.to_onnx import to_onnx
+from edgecnn.graph.traced import trace
 from edgecnn.models.registry import find_model
 from edgecnn.models.weights import load_model
 from edgecnn.pipeline import Exported, export
@@ -54,9 +53,13 @@ class Command(Protocol):
     def __call__(self, *arguments: str | Path) -> Answer: ...
 
 
+CACHE = "XDG_CACHE_HOME"
+
+
 def pytest_configure() -> None:
     """Each worker, and what it starts, keeps to a core of its own: runtimes that share cores wait for one another.
 
+    All share a cache that was empty when they began and is gone afterwards, so that each network is traced once.
     Garbage is searched for as seldom as in the command's own process, and not among the modules that are imported now.
     """
     search_seldom()
@@ -65,6 +68,13 @@ def pytest_configure() -> None:
     if worker:
         cores = sorted(os.sched_getaffinity(0))
         os.sched_setaffinity(0, {cores[int(worker) % len(cores)]})
+    else:
+        os.environ[CACHE] = tempfile.mkdtemp(prefix="edgecnn-tests-")
+
+
+def pytest_unconfigure() -> None:
+    if "PYTEST_XDIST_WORKER" not in os.environ:
+        shutil.rmtree(os.environ.pop(CACHE), ignore_errors=True)
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
@@ -90,28 +100,6 @@ def short_peaks() -> Iterator[None]:
         yield
 
 
-@pytest.fixture(scope="session", autouse=True)
-def one_trace_of_each_network() -> Iterator[None]:
-    """Exports in this process share what torch's exporter made of a network, which is half of a small export's time.
-
-    Those in processes of their own do not, and neither do the tests of ``to_onnx``.
-    """
-    made: dict[tuple[str, tuple[int, ...]], Graph] = {}
-
-    def shared(model: torch.nn.Module, *shape: int) -> Graph:
-        digest = hashlib.sha256(repr(model).encode())
-        for name, tensor in model.state_dict().items():
-            digest.update(name.encode() + tensor.numpy().tobytes())
-        key = digest.hexdigest(), shape
-        if key not in made:
-            made[key] = to_onnx(model, *shape)
-        return made[key]
-
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(network, "to_onnx", shared)
-        yield
-
-
 @pytest.fixture(scope="session")
 def tiny_graph() -> Callable[..., Graph]:
     """``tiny_graph(model, side)``: the folded FP32 graph of a random model of ten classes, made once per session."""
@@ -120,7 +108,7 @@ def tiny_graph() -> Callable[..., Graph]:
     def get(model: str = "mobilenetv3_small", side: int = 32) -> Graph:
         if (model, side) not in made:
             loaded = load_model(find_model(model), "random", 10)
-            made[model, side] = to_onnx(fold(loaded.model), 3, side, side)
+            made[model, side] = trace(fold(loaded.model), 3, side, side)
         return made[model, side]
 
     return get

@@ -9,7 +9,7 @@ import torch
 from edgecnn.data.sets import load_set
 from edgecnn.graph.fold import fold
 from edgecnn.graph.graph import Graph, with_batch
-from edgecnn.graph.to_onnx import to_onnx
+from edgecnn.graph.traced import trace
 from edgecnn.models.registry import find_model
 from edgecnn.models.weights import load_model
 from edgecnn.parity import compare
@@ -42,7 +42,7 @@ def pruned() -> Graph:
                     module.bias.zero_()
         model.get_parameter("classifier.3.weight")[DEAD_CLASS] = 0
         model.get_parameter("classifier.3.bias")[DEAD_CLASS] = BIAS
-    return to_onnx(fold(model), 3, 32, 32)
+    return trace(fold(model), 3, 32, 32)
 
 
 def opened(lowered: Graph, target: Target, folder: Path) -> Session:

@@ -33,7 +33,8 @@ def newcomer(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, dict[str, 
         "PIP_DISABLE_PIP_VERSION_CHECK": "1",
         "PIP_QUIET": "1",
     }
-    environment.pop("PYTHONPATH", None)
+    for name in ("PYTHONPATH", "XDG_CACHE_HOME"):
+        environment.pop(name, None)
     return directory, environment
 
 

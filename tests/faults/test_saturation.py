@@ -23,7 +23,7 @@ from edgecnn.data.sets import load_set
 from edgecnn.graph.fold import fold
 from edgecnn.graph.graph import Graph, model_of, with_batch
 from edgecnn.graph.session import inference_session, logits
-from edgecnn.graph.to_onnx import to_onnx
+from edgecnn.graph.traced import trace
 from edgecnn.models.registry import find_model
 from edgecnn.models.weights import load_model
 from edgecnn.parity import compare
@@ -64,7 +64,7 @@ Float = NDArray[np.float32]
 def network() -> tuple[Graph, dict[str, Range], Float]:
     """Trained weights, whose products are as large as those of users, what is known of ranges, and images."""
     how = load_recipe("mobilenetv3_small").data("builtin").preprocess
-    graph = to_onnx(fold(load_model(find_model("mobilenetv3_small"), "builtin", None).model), 3, how.height, how.width)
+    graph = trace(fold(load_model(find_model("mobilenetv3_small"), "builtin", None).model), 3, how.height, how.width)
     (images,) = load_set("fashion-mnist-512", []).take(lambda position: position % 32 == 0).batches(how, 16)
     return *on_pixel_grid(graph, how), images
 

@@ -14,7 +14,7 @@ from edgecnn import pipeline
 from edgecnn.artifact import load_artifact
 from edgecnn.errors import InputError
 from edgecnn.export_process import export_apart, exported
-from edgecnn.graph.to_onnx import to_onnx
+from edgecnn.graph.traced import trace
 from edgecnn.network import Network
 from edgecnn.request import ExportRequest
 
@@ -88,7 +88,7 @@ def test_a_row_that_fills_the_memory_does_not_stop_the_others(tmp_path: Path, mo
 
 
 def test_the_network_is_traced_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("edgecnn.network.to_onnx", traced := Mock(wraps=to_onnx))
+    monkeypatch.setattr("edgecnn.network.trace", traced := Mock(wraps=trace))
     assert [error for _, error in exported(requests(tmp_path))] == [None, None, None]
     traced.assert_called_once()
 

@@ -9,7 +9,7 @@ from edgecnn.graph.fold import fold
 from edgecnn.graph.fp16 import fp16_arithmetic
 from edgecnn.graph.graph import Graph
 from edgecnn.graph.macs import layer_macs
-from edgecnn.graph.to_onnx import to_onnx
+from edgecnn.graph.traced import trace
 from edgecnn.models.registry import MODELS, find_model
 from edgecnn.models.weights import load_model
 from edgecnn.quant.calibrate import observe_ranges
@@ -39,7 +39,7 @@ BETWEEN = ("efficientnet_b5", "efficientnet_b6")
 @pytest.fixture(scope="module", params=[name for name in MODELS if name not in BETWEEN])
 def case(request: pytest.FixtureRequest) -> Case:
     """Of random weights; not kept any longer than it takes, the largest have 66 million."""
-    graph = to_onnx(fold(load_model(find_model(request.param), "random", 10).model), 3, 32, 32)
+    graph = trace(fold(load_model(find_model(request.param), "random", 10).model), 3, 32, 32)
     noise = np.random.default_rng(0).normal(0, 1, (8, 3, 32, 32)).astype(np.float32)
     placement = place(graph)
     ranges = observe_ranges(graph, placement.roles, [noise])
