@@ -43,7 +43,7 @@ class Sample:
         if self.ahead is not None and self.ahead[0] == how:
             with contextlib.suppress(CancelledError):  # whoever decoded ahead has ended
                 return self.ahead[1].result()
-        return crop(self.read(), how)
+        return crop(self.read(), how, self.name)
 
 
 @dataclass(frozen=True)
