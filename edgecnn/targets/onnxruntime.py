@@ -1,7 +1,6 @@
 """ONNX Runtime on CPUs, and the portable ONNX graph that it runs as well."""
 
 import json
-import tempfile
 import time
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -9,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, ClassVar
 
 from edgecnn.data.preprocess import Float
+from edgecnn.files import scratch
 from edgecnn.graph.session import inference_session
 from edgecnn.names import INPUT, OUTPUT
 from edgecnn.targets.base import UNTUNED, ExecutedLayer, Flood, Interface, KernelTime, Session, Tuning
@@ -38,8 +38,8 @@ class OnnxRuntimeSession(Session):
 
     def executed(self) -> tuple[ExecutedLayer, ...]:
         written = self._model if isinstance(self._model, bytes) else Path(self._model).read_bytes()
-        with tempfile.TemporaryDirectory() as folder:
-            path = Path(folder) / "optimized.onnx"
+        with scratch(2 * len(written)) as folder:
+            path = folder / "optimized.onnx"
             inference_session(self._model, self._optimize, batch=self.interface.batch, optimized=path)
             return executed_layers(read_nodes(written), read_nodes(path.read_bytes()))
 
@@ -52,15 +52,15 @@ class OnnxRuntimeSession(Session):
 
     def kernel_times(self, batches: Sequence[Float]) -> tuple[KernelTime, ...]:
         written = self._model if isinstance(self._model, bytes) else Path(self._model).read_bytes()
-        with tempfile.TemporaryDirectory() as folder:
-            path = Path(folder) / "optimized.onnx"
+        with scratch(2 * len(written)) as folder:
+            path = folder / "optimized.onnx"
             session = inference_session(
                 self._model,
                 self._optimize,
                 batch=self.interface.batch,
                 optimized=path,
                 threads=self._tuning.threads,
-                profile=Path(folder) / "profile",
+                profile=folder / "profile",
             )
             for batch in batches:
                 session.run([OUTPUT], {INPUT: batch})

@@ -7,6 +7,7 @@ import resource
 import shutil
 import subprocess
 import sys
+import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -15,6 +16,7 @@ import pytest
 from edgecnn.artifact import REJECTED, load_artifact, mark, publish, reserve
 from edgecnn.errors import StorageError
 from edgecnn.files import MANIFEST
+from edgecnn.verify.reopen import open_session
 from tests.conftest import Command
 from tests.faults.conftest import EXPORT, Refused, contents, one_line, powerless
 
@@ -81,6 +83,23 @@ def test_F36_a_full_disk_during_export_leaves_the_old_artifact(
         line = refused(8, *ONNX, "--out", out)
     assert "File too large" in line
     assert not out.parent.exists()
+
+
+@pytest.mark.parametrize("target", ["openvino", "onnxruntime"])
+def test_F36_a_full_folder_for_temporary_files_is_named(
+    refused: Refused, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, target: str
+) -> None:
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
+    with largest_file(50_000):
+        line = refused(8, *EXPORT, "--target", target, "--out", tmp_path / "out")
+    assert f"{tmp_path}: temporary files cannot be written there (File too large); make room, or" in line
+    assert not list(tmp_path.iterdir())
+
+
+def test_F36_a_runtime_that_has_no_room_for_what_it_will_run(artifact: Path) -> None:
+    session = open_session(load_artifact(artifact))
+    with pytest.raises(StorageError, match="temporary files cannot be written there"), largest_file(50_000):
+        session.executed()
 
 
 def test_F36_a_verdict_that_cannot_be_written_changes_nothing(artifact: Path) -> None:
