@@ -11,6 +11,7 @@ import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from edgecnn.artifact import REJECTED, load_artifact, mark, publish, reserve
@@ -214,7 +215,7 @@ def test_F39_a_read_only_artifact_is_still_verified(command: Command, artifact: 
 
 @pytest.mark.parametrize(
     "name",
-    ["with space", "ünïcödé-图", "[bold]x[/red]", "[no", "-dash", "a\nb", "quote'\"", "%s{}", "x" * 255],
+    ["with space", "ünïcödé-图", "[bold]x[/red]", "[no", "-dash", "a\nb", "quote'\"", "%s{}", "x" * 255, "\udce9"],
 )
 def test_F41_any_name_of_a_folder_will_do(
     command: Command, artifact: Path, photos: Path, tmp_path: Path, name: str
@@ -234,6 +235,25 @@ def test_F41_any_name_of_a_folder_will_do(
         manifest = {k: v for k, v in loaded.manifest.items() if k not in ("schema", "files", "sha256")}
         publish(folder, files, manifest | {"calibration": {"set": name}})
     assert load_artifact(folder).manifest["calibration"] == {"set": name}
+
+
+def test_F41_any_name_will_do_where_the_locale_is_ascii(artifact: Path, tmp_path: Path) -> None:
+    folder = artifact.rename(tmp_path / "café")
+    ascii_only = os.environ | {"LC_ALL": "C", "PYTHONUTF8": "0", "PYTHONCOERCECLOCALE": "0"}
+    done = subprocess.run([*EDGECNN, "verify", folder], env=ascii_only, capture_output=True, check=False)
+    assert (done.returncode, done.stderr) == (0, b"")
+
+
+def test_F41_any_name_of_the_folder_for_temporary_files_will_do(
+    artifact: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder = tmp_path / "\udce9"
+    folder.mkdir()
+    monkeypatch.setattr(tempfile, "tempdir", str(folder))
+    session = open_session(load_artifact(artifact))
+    assert session.executed()
+    assert session.kernel_times([np.zeros((1, 3, 32, 32), np.float32)])
+    assert not list(folder.iterdir())
 
 
 def test_F41_refusals_show_no_terminal_controls(refused: Refused, tmp_path: Path) -> None:
