@@ -161,8 +161,9 @@ def _read_manifest(folder: Path) -> dict[str, Any]:
     path = folder / MANIFEST
     try:
         manifest = json.loads(path.read_text("utf-8"))
-    except FileNotFoundError as error:
-        what = "no such folder" if not folder.exists() else f"no {MANIFEST} in it, so nothing in it is trusted"
+    except (FileNotFoundError, NotADirectoryError) as error:
+        inside = "is a file" if folder.is_file() else f"no {MANIFEST} in it, so nothing in it is trusted"
+        what = inside if folder.exists() else "no such folder"
         raise IntegrityError(f"{folder}: {what}; give the folder that edgecnn export wrote") from error
     except (OSError, UnicodeDecodeError, ValueError, RecursionError) as error:
         raise IntegrityError(f"{path}: cannot be read ({error}); export again") from error

@@ -55,6 +55,7 @@ def benchmark(request: BenchmarkRequest, progress: Progress | None = None) -> Ru
 
     Raises:
         UsageError: names or values that are wrong for all of them.
+        InputError: weights that cannot be used, or images that nothing can be calibrated on.
         StorageError: ``keep`` is occupied.
         UnavailableError: nothing of it can run here.
         EdgecnnError: nothing could be built; of the first of them.

@@ -9,15 +9,18 @@ import pickle
 import signal
 import subprocess
 import sys
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 
 from edgecnn import errors
+from edgecnn.data.sets import load_set
+from edgecnn.data.split import keep_apart
 from edgecnn.errors import INTERRUPTED, BuildError, EdgecnnError, ending
 from edgecnn.garbage import search_seldom, spare_the_living
 from edgecnn.interrupts import interrupted, raise_interrupts
+from edgecnn.names import SYNTHETIC
 from edgecnn.pipeline import GateError, export
-from edgecnn.request import ExportRequest, plan
+from edgecnn.request import ExportRequest, Plan, plan
 
 GRACE_S = 20.0  # for an interrupted export to clear up after itself
 
@@ -29,7 +32,7 @@ def export_apart(wanted: Mapping[str, ExportRequest]) -> Iterator[tuple[str, Edg
         wanted: all of one model, weights and size.
 
     Raises:
-        EdgecnnError: the network cannot be loaded, and none of them be built.
+        EdgecnnError: the network cannot be loaded, or nothing be calibrated on the images; none of them is built.
     """
     rest = dict(wanted)
     while rest:
@@ -52,7 +55,9 @@ def exported(wanted: Mapping[str, ExportRequest]) -> Iterator[tuple[str, Edgecnn
     """The same, here: the network is loaded and traced once."""
     from edgecnn.network import Network  # brings torch and ONNX, which a plan has seen to be there
 
-    network = Network(plan(next(iter(wanted.values()))))
+    plans = [plan(request) for request in wanted.values()]
+    network = Network(plans[0])
+    _check_calibration(plans, network.labels)
     for name, request in wanted.items():
         found: EdgecnnError | None = None
         try:
@@ -64,6 +69,15 @@ def exported(wanted: Mapping[str, ExportRequest]) -> Iterator[tuple[str, Edgecnn
         except MemoryError:  # the next one may need less
             found = BuildError("there is not enough memory")
         yield name, found
+
+
+def _check_calibration(plans: Iterable[Plan], labels: list[str]) -> None:
+    """Refuses images that every INT8 export would refuse, before the first of the others is built."""
+    for planned in plans:
+        if planned.calibration not in (None, SYNTHETIC):
+            for images in keep_apart(load_set(planned.calibration, labels, [SYNTHETIC])):
+                images.check(planned.data.preprocess)
+            return  # they share it
 
 
 @contextmanager

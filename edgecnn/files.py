@@ -1,11 +1,14 @@
 """Files that commands are told to read or write: what may be read, and writing whole or not at all, nowhere amiss."""
 
+import contextlib
 import json
 import os
+import tempfile
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from edgecnn.errors import InputError, StorageError
+from edgecnn.errors import BuildError, InputError, StorageError
 
 MANIFEST = "manifest.json"
 
@@ -33,6 +36,30 @@ def write_whole(path: Path, content: bytes) -> None:
             os.close(descriptor)
     except OSError as error:
         raise StorageError(f"{path}: cannot be written ({error.strerror}); nothing was changed") from error
+
+
+@contextlib.contextmanager
+def scratch(room: int) -> Iterator[Path]:
+    """A temporary folder for what runtimes read or write as files alone; gone afterwards.
+
+    Args:
+        room: bytes that it may need.
+
+    Raises:
+        StorageError: a full disk, also where a runtime gave it another name.
+    """
+    with tempfile.TemporaryDirectory() as name:
+        try:
+            try:
+                yield Path(name)
+            except BuildError:  # of a file that cannot be written runtimes say that the graph is bad
+                (Path(name) / "room").write_bytes(bytes(room))
+                raise
+        except OSError as error:
+            raise StorageError(
+                f"{tempfile.gettempdir()}: temporary files cannot be written there ({error.strerror}); make room,"
+                " or name another folder with TMPDIR"
+            ) from error
 
 
 def check_regular(path: Path, expected: str) -> None:

@@ -271,7 +271,7 @@ def predict(folder: Path, paths: list[Path]) -> Predictions:
         ParityError: an answer that is not finite.
     """
     artifact = load_artifact(folder)
-    inputs = np.stack([preprocess(read_picture(path), artifact.preprocess) for path in paths])
+    inputs = np.stack([preprocess(read_picture(path), artifact.preprocess, str(path)) for path in paths])
     logits = open_session(artifact).run_all(inputs)
     if not np.isfinite(logits).all():
         raise ParityError(f"{folder}: answers with values that are not finite; `edgecnn verify` shows where")

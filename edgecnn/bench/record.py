@@ -28,7 +28,9 @@ MEASURES = {RAPL: "all of the CPU's packages", NVML: "all of the GPUs' boards", 
 IMAGES = "golden pairs of each artifact"  # that ``bench`` times
 
 
-Milliseconds = Annotated[float, msgspec.Meta(gt=0)]
+# What lies beyond these nobody has measured, and no chart has an axis for: 1e12 ms are 30 years.
+Milliseconds = Annotated[float, msgspec.Meta(ge=1e-9, le=1e12)]
+Joules = Annotated[float, msgspec.Meta(ge=0, le=1e12)]
 
 
 def now() -> str:
@@ -70,8 +72,8 @@ class Times(Distribution, frozen=True, forbid_unknown_fields=True):
         rounds_ms: every counted call, in order. Where there is no p99, its row's ``absences`` says why.
     """
 
-    min_ms: float
-    rounds_ms: tuple[float, ...]
+    min_ms: Milliseconds
+    rounds_ms: tuple[Milliseconds, ...]
 
 
 class Requests(Distribution, frozen=True, forbid_unknown_fields=True):
@@ -81,7 +83,7 @@ class Requests(Distribution, frozen=True, forbid_unknown_fields=True):
         at_once: how many those were, itself counted; None in runs of before it was recorded.
     """
 
-    max_ms: float
+    max_ms: Milliseconds
     at_once: int | None = None
 
 
@@ -93,7 +95,7 @@ class Energy(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
         absence: "not measurable: " and why, or empty.
     """
 
-    joules_per_image: float | None
+    joules_per_image: Joules | None
     source: str
     absence: str
 

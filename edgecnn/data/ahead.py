@@ -28,7 +28,7 @@ def decoded_ahead(images: ImageSet, how: Preprocess) -> Iterator[ImageSet]:
     threads = ThreadPoolExecutor(available_cores())
 
     def begun(sample: Sample) -> Sample:
-        picture: Future[Picture] = threads.submit(lambda: crop(sample.read(), how))
+        picture: Future[Picture] = threads.submit(lambda: crop(sample.read(), how, sample.name))
         return replace(sample, ahead=(how, picture))
 
     with pillow_unheard():

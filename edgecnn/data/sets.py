@@ -43,7 +43,7 @@ class Sample:
         if self.ahead is not None and self.ahead[0] == how:
             with contextlib.suppress(CancelledError):  # whoever decoded ahead has ended
                 return self.ahead[1].result()
-        return crop(self.read(), how)
+        return crop(self.read(), how, self.name)
 
 
 @dataclass(frozen=True)
@@ -150,9 +150,9 @@ def load_set(spec: str, classes: Sequence[str], others: Sequence[str] = ()) -> I
     if path.is_file():
         return _not_empty(_from_csv(path, classes), "lists no images")
     if spec == FASHION_MNIST_TEST:
-        return _fashion_mnist_test()
+        return _within(_fashion_mnist_test(), classes)
     if spec in shipped_sets():
-        return _from_manifest(shipped("calibration") / spec / "manifest.csv")
+        return _within(_from_manifest(shipped("calibration") / spec / "manifest.csv"), classes)
     if path.suffix or len(path.parts) > 1:
         raise InputError(f"{spec}: no such folder or CSV file")
     raise unknown_name("image folder, CSV file or set", spec, [*shipped_sets(), *others])
@@ -192,7 +192,11 @@ def _from_folder(folder: Path, classes: Sequence[str]) -> ImageSet:
     if any(not path.is_dir() and not path.name.startswith(".") for path in folder.iterdir()):
         raise InputError(f"{folder}: holds both images and sub-folders; use one sub-folder per class, or none")
     labels, note = _folder_labels([path.name for path in sub_folders], classes)
-    samples = [_sample(path, label) for sub, label in zip(sub_folders, labels, strict=True) for path in _pictures(sub)]
+    pictures = [_pictures(path) for path in sub_folders]
+    if [] in pictures:
+        empty = sub_folders[pictures.index([])]
+        raise InputError(f"{empty}: holds no JPEG or PNG images; put images of its class there, or remove it")
+    samples = [_sample(path, label) for paths, label in zip(pictures, labels, strict=True) for path in paths]
     return ImageSet(str(folder), tuple(samples), note)
 
 
@@ -201,6 +205,7 @@ def _folder_labels(names: list[str], classes: Sequence[str]) -> tuple[list[int |
     # No folder can be called T-shirt/top.
     found = [_find_label(name, [label.replace("/", "-") for label in classes]) for name in names]
     if all(label is not None for label in found):
+        _check_distinct(names, found)
         return list(found), ""
     stranger = names[found.index(None)]
     if any(label is not None for label in found):
@@ -211,6 +216,14 @@ def _folder_labels(names: list[str], classes: Sequence[str]) -> tuple[list[int |
     if len(names) == len(classes):
         return list(range(len(names))), "classes are the sub-folders in sorted order"
     return [None] * len(names), f"no labels: sub-folder {stranger!r} is none of the model's {len(classes)} classes"
+
+
+def _check_distinct(names: list[str], labels: list[int | None]) -> None:
+    """One class under two names would be one in silence."""
+    first: dict[int | None, str] = {}
+    for name, label in zip(names, labels, strict=True):
+        if first.setdefault(label, name) != name:
+            raise InputError(f"sub-folders {first[label]!r} and {name!r} are both class {label}; put them into one")
 
 
 def _find_label(text: str, classes: Sequence[str]) -> int | None:
@@ -248,14 +261,25 @@ def _from_csv(path: Path, classes: Sequence[str]) -> ImageSet:
         text = (row.get("label") or "").strip()
         label = _find_label(text, classes) if text else None
         if text and label is None:
-            raise InputError(
-                f"{path}: label {text!r} of {row['path']} is neither a class name nor an index below {len(classes)}"
-            )
+            raise _strange_label(str(path), text, row["path"], classes)
         samples.append(_sample(path.parent / row["path"], label))
     without = [sample.name for sample in samples if sample.label is None]
     if without and len(without) != len(samples):
         raise InputError(f"{path}: {len(without)} of {len(samples)} images have no label, first {without[0]}")
     return ImageSet(str(path), tuple(samples))
+
+
+def _strange_label(where: str, label: str, picture: str, classes: Sequence[str]) -> InputError:
+    known = f"neither a class name nor an index below {len(classes)}"
+    return InputError(f"{where}: label {label!r} of {picture} is {known}")
+
+
+def _within(images: ImageSet, classes: Sequence[str]) -> ImageSet:
+    """A shipped set, whose labels are indices, for a network that has those classes."""
+    for sample in images.samples:
+        if sample.label is not None and sample.label >= len(classes):
+            raise _strange_label(images.name, str(sample.label), Path(sample.name).name, classes)
+    return images
 
 
 def _from_manifest(path: Path) -> ImageSet:

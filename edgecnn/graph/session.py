@@ -38,6 +38,7 @@ def inference_session(
     """A CPU session that prints nothing.
 
     Args:
+        model: a graph's bytes, or the name of its file.
         optimize: False runs the graph node by node as it is written, which is what "the lowered graph" means.
         int8_kernels: False computes Q/DQ graphs in float, whose sums are the same on every CPU.
         batch: what a graph's dynamic batch is fixed to, if anything.
@@ -63,17 +64,28 @@ def inference_session(
     if batch is not None:
         options.add_free_dimension_override_by_name(BATCH, batch)
     if optimized is not None:
-        options.optimized_model_filepath = str(optimized)
+        options.optimized_model_filepath = os.fsencode(optimized)
     if threads is not None:
         options.intra_op_num_threads = threads
     if profile is not None:
-        options.enable_profiling, options.profile_file_prefix = True, str(profile)
+        options.enable_profiling, options.profile_file_prefix = True, os.fsencode(profile)
     if not int8_kernels:
         options.add_session_config_entry("session.disable_quant_qdq", "1")
     try:
-        return onnxruntime.InferenceSession(model, options, providers=["CPUExecutionProvider"])
+        return onnxruntime.InferenceSession(_taken(model), options, providers=["CPUExecutionProvider"])
     except Exception as error:  # its exceptions are bound from C++ and share no public base
         raise BuildError(f"onnxruntime {onnxruntime.__version__} refuses the graph: {error}") from error
+
+
+def _taken(model: bytes | str) -> bytes | str:
+    """ONNX Runtime takes names in UTF-8; of a file with another it gets the content, which it then holds in memory."""
+    if isinstance(model, bytes):
+        return model
+    try:
+        model.encode()
+    except UnicodeEncodeError:
+        return Path(model).read_bytes()
+    return model
 
 
 def shared_session(model: bytes, int8_kernels: bool = True) -> "onnxruntime.InferenceSession":

@@ -14,11 +14,14 @@ from edgecnn.models.efficientnet import SCALINGS, efficientnet
 
 State = dict[str, Tensor]
 
+# What a state dict has before every name that was saved from inside a wrapper, or from inside wrappers of wrappers.
+PREFIXES = ("module.", "_orig_mod.", "model.")  # of DataParallel, of torch.compile, and of a trainer's own module
+
 
 def to_torchvision(model: str, state: State) -> State:
     """The same tensors under torchvision's names; a state dict that has them already passes unchanged."""
-    if state and all(name.startswith("module.") for name in state):  # saved from inside DataParallel
-        state = {name.removeprefix("module."): tensor for name, tensor in state.items()}
+    while prefix := next((p for p in PREFIXES if state and all(name.startswith(p) for name in state)), ""):
+        state = {name.removeprefix(prefix): tensor for name, tensor in state.items()}
     if "_conv_stem.weight" not in state:
         return state
     if model not in SCALINGS:

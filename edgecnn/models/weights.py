@@ -8,7 +8,7 @@ import importlib.util
 import pickle
 import warnings
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import torch
 from safetensors import SafetensorError
@@ -59,12 +59,23 @@ def load_model(
     state = {
         name: tensor.float() if tensor.is_floating_point() else tensor for name, tensor in _read(spec, source, fetch)
     }
-    bias = next((tensor for name, tensor in reversed(state.items()) if name.startswith("classifier.")), None)
-    classes = num_classes or (len(bias) if bias is not None and bias.ndim else 0) or 1000
+    classes = num_classes or _count_classes(spec, state)
     model = spec.build(classes, in_channels)
-    _check(state, model.state_dict(), f"{spec.name} weights {source!r}")
+    _check(state, model, f"{spec.name} weights {source!r}", counted=num_classes is None)
     model.load_state_dict(state)
     return Loaded(model.eval(), classes, state_sha256(model.state_dict()))
+
+
+def _count_classes(spec: ModelSpec, state: State) -> int:
+    """As many as the last layer has biases; 1000 where the state dict has no such layer, which its check will say."""
+    with torch.device("meta"):  # names only, no memory
+        last = _last_layer(spec.build())
+    bias = state.get(f"{last}.bias")
+    return len(bias) if bias is not None and bias.ndim and len(bias) else 1000
+
+
+def _last_layer(model: Classifier) -> str:
+    return f"classifier.{len(model.classifier) - 1}"
 
 
 def state_sha256(state: State) -> str:
@@ -144,17 +155,38 @@ def read_state(path: Path) -> State:
     except Exception as error:  # what a damaged file makes the unpickler do, and raise, is up to the file
         raise InputError(f"{path}: truncated or not a torch file ({type(error).__name__}); save it again") from error
     if isinstance(content, dict):
-        for wrapper in WRAPPERS:
-            if isinstance(content.get(wrapper), dict):
-                content = content[wrapper]
-                break
-    if not isinstance(content, dict) or not all(isinstance(value, Tensor) for value in content.values()):
+        content = _unwrapped(content, path)
+    if not _is_state(content):
         raise InputError(f"{path}: holds no state dict (names to tensors); save model.state_dict()")
     return {str(name): tensor for name, tensor in content.items()}
 
 
-def _check(state: State, wanted: State, what: str) -> None:
-    """Strict: every name, no other, every shape, every value finite."""
+def _unwrapped(content: dict[Any, Any], path: Path) -> Any:
+    """The state dict that a training script nested in a checkpoint, if it did.
+
+    Raises:
+        InputError: there are several, as of a moving average, and only their owner knows which one to take.
+    """
+    wrapper = next((name for name in WRAPPERS if isinstance(content.get(name), dict)), None)
+    if wrapper is None:
+        return content
+    nested = [repr(name) for name, value in content.items() if value and _is_state(value)]
+    if len(nested) > 1:
+        raise InputError(f"{path}: holds several state dicts, {' and '.join(nested)}; save the one you want by itself")
+    return content[wrapper]
+
+
+def _is_state(content: Any) -> bool:
+    return isinstance(content, dict) and all(isinstance(value, Tensor) for value in content.values())
+
+
+def _check(state: State, model: Classifier, what: str, counted: bool) -> None:
+    """Strict: every name, no other, every shape, every value finite.
+
+    Args:
+        counted: the number of classes is the state dict's own.
+    """
+    wanted = model.state_dict()
     for problem, names in (
         ("lacks", sorted(set(wanted) - set(state))),
         ("has unknown", sorted(set(state) - set(wanted))),
@@ -165,8 +197,8 @@ def _check(state: State, wanted: State, what: str) -> None:
     for name, tensor in state.items():
         if tensor.shape != wanted[name].shape:
             raise InputError(
-                f"{what}: {name} has shape {tuple(tensor.shape)}, expected {tuple(wanted[name].shape)};"
-                " is --num-classes right?"
+                f"{what}: {name} has shape {tuple(tensor.shape)}, expected {tuple(wanted[name].shape)}"
+                f"{_hint(name, tensor, model, counted)}"
             )
         plain = tensor.layout == torch.strided and not tensor.is_meta and not tensor.is_quantized
         if not plain or tensor.is_floating_point() != wanted[name].is_floating_point():
@@ -174,3 +206,11 @@ def _check(state: State, wanted: State, what: str) -> None:
             raise InputError(f"{what}: {name} is {got}, expected a plain {wanted[name].dtype} tensor of the CPU")
         if not torch.isfinite(tensor).all():
             raise InputError(f"{what}: {name} holds NaN or infinite values")
+
+
+def _hint(name: str, got: Tensor, model: Classifier, counted: bool) -> str:
+    """What a layer of another shape may come from."""
+    first, weight = next(iter(model.state_dict().items()))
+    if name == first and got.ndim == weight.ndim and got.shape[1] != weight.shape[1]:
+        return f"; it takes images of {got.shape[1]} channels, and is to be given {weight.shape[1]}"
+    return "; is --num-classes right?" if name.startswith(_last_layer(model)) and not counted else ""

@@ -1,13 +1,12 @@
 """What a target builds and opens, kept for a while: the ladder times networks, and the artifact is one of them."""
 
-import tempfile
 import threading
 from collections import OrderedDict
 from contextlib import ExitStack
-from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, NamedTuple, Self
 
+from edgecnn.files import scratch
 from edgecnn.targets.base import Interface, Session, Target
 
 if TYPE_CHECKING:
@@ -39,6 +38,7 @@ class Builds:
 
         Raises:
             BuildError: as ``Target.build`` and ``Target.open``.
+            StorageError: there is no room for temporary files.
         """
         key = (graph.sha256, interface)
         with self._lock:
@@ -47,7 +47,7 @@ class Builds:
                 return self._kept[key][0]
         files = self._target.build(graph)
         with ExitStack() as stack:
-            folder = Path(stack.enter_context(tempfile.TemporaryDirectory()))
+            folder = stack.enter_context(scratch(sum(map(len, files.values()))))
             built = Built(files, self._target.open_built(files, folder, interface))
             ours = stack.pop_all()
         with self._lock:

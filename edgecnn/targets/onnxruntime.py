@@ -1,7 +1,7 @@
 """ONNX Runtime on CPUs, and the portable ONNX graph that it runs as well."""
 
+import contextlib
 import json
-import tempfile
 import time
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, ClassVar
 
 from edgecnn.data.preprocess import Float
 from edgecnn.errors import BuildError
+from edgecnn.files import scratch
 from edgecnn.graph.session import inference_session
 from edgecnn.names import INPUT, OUTPUT
 from edgecnn.targets.base import UNTUNED, ExecutedLayer, Flood, Interface, KernelTime, Session, Tuning
@@ -41,8 +42,8 @@ class OnnxRuntimeSession(Session):
 
     def executed(self) -> tuple[ExecutedLayer, ...]:
         written = self._model if isinstance(self._model, bytes) else Path(self._model).read_bytes()
-        with tempfile.TemporaryDirectory() as folder:
-            path = Path(folder) / "optimized.onnx"
+        with scratch(2 * len(written)) as folder:
+            path = folder / "optimized.onnx"
             inference_session(self._model, self._optimize, batch=self.interface.batch, optimized=path)
             return executed_layers(read_nodes(written), read_nodes(path.read_bytes()))
 
@@ -55,19 +56,21 @@ class OnnxRuntimeSession(Session):
 
     def kernel_times(self, batches: Sequence[Float]) -> tuple[KernelTime, ...]:
         written = self._model if isinstance(self._model, bytes) else Path(self._model).read_bytes()
-        with tempfile.TemporaryDirectory() as folder:
-            path = Path(folder) / "optimized.onnx"
+        with scratch(2 * len(written)) as folder:
+            path = folder / "optimized.onnx"
             session = inference_session(
                 self._model,
                 self._optimize,
                 batch=self.interface.batch,
                 optimized=path,
                 threads=self._tuning.threads,
-                profile=Path(folder) / "profile",
+                profile=folder / "profile",
             )
             for batch in batches:
                 _answer(session, batch)
-            events = json.loads(Path(session.end_profiling()).read_bytes())
+            with contextlib.suppress(UnicodeDecodeError):  # of its file's name, which it gives back as UTF-8
+                session.end_profiling()
+            (events,) = (json.loads(path.read_bytes()) for path in folder.glob("profile*"))
             nodes = read_nodes(path.read_bytes())
             return timed_kernels(executed_layers(read_nodes(written), nodes), events)
 

@@ -1,7 +1,6 @@
 """OpenVINO on CPUs: an intermediate representation of two files, compiled when it is opened."""
 
 import re
-import tempfile
 import time
 from collections.abc import Sequence
 from pathlib import Path
@@ -11,6 +10,7 @@ import numpy as np
 
 from edgecnn.data.preprocess import Float
 from edgecnn.errors import BuildError
+from edgecnn.files import scratch
 from edgecnn.names import INPUT, OUTPUT
 from edgecnn.targets.base import (
     BF16,
@@ -152,15 +152,15 @@ class OpenVinoTarget(CpuTarget):
     def build(self, graph: "Graph") -> dict[str, bytes]:
         import openvino
 
-        try:
-            model = openvino.Core().read_model(graph.content)
-            _name_by_position(model)
-            with tempfile.TemporaryDirectory() as folder:
-                path = Path(folder) / "model.xml"
+        with scratch(2 * len(graph.content)) as folder:
+            path = folder / "model.xml"
+            try:
+                model = openvino.Core().read_model(graph.content)
+                _name_by_position(model)
                 openvino.save_model(model, path, compress_to_fp16=False)
-                return {suffix: path.with_suffix(suffix).read_bytes() for suffix in (".xml", ".bin")}
-        except RuntimeError as error:
-            raise BuildError(f"openvino {openvino.__version__} refuses the graph: {_last_line(error)}") from error
+            except RuntimeError as error:
+                raise BuildError(f"openvino {openvino.__version__} refuses the graph: {_last_line(error)}") from error
+            return {suffix: path.with_suffix(suffix).read_bytes() for suffix in (".xml", ".bin")}
 
     def open(self, files: dict[str, Path], interface: Interface, tuning: Tuning = UNTUNED) -> Session:
         return OpenVinoSession(files[".xml"], files[".bin"], interface, tuning=tuning)

@@ -8,13 +8,15 @@ from typing import NamedTuple
 
 import msgspec
 import pytest
-from PIL import Image
+import torch
 
 from edgecnn import pipeline
 from edgecnn.artifact import load_artifact
 from edgecnn.bench.record import Run, read_run
 from edgecnn.cli import run
 from edgecnn.export_process import exported
+from edgecnn.models.registry import find_model
+from edgecnn.models.weights import load_model
 from edgecnn.targets.registry import TARGETS
 from tests.conftest import Command
 
@@ -81,12 +83,12 @@ def contents(folder: Path) -> dict[str, bytes]:
     return {path.name: path.read_bytes() for path in folder.iterdir()}
 
 
-def test_a_row_that_fails_does_not_stop_the_others(command: Command, tmp_path: Path) -> None:
-    dull = tmp_path / "dull"
-    dull.mkdir()
-    for index in range(4):
-        Image.new("RGB", (40, 40), (9, 9, 9)).save(dull / f"{index}.png")
-    answer = command(*SMALL, "--targets", "onnx", "--calib", dull)
+def test_a_row_that_fails_does_not_stop_the_others(command: Command, photos: Path, tmp_path: Path) -> None:
+    """Weights of another preprocessing cannot be calibrated on these images."""
+    state = load_model(find_model("mobilenetv1"), "random", 10).model.state_dict()
+    torch.save(state | {"features.0.1.running_var": 1e6 * state["features.0.1.running_var"]}, tmp_path / "weights.pth")
+    arguments = ("--weights", tmp_path / "weights.pth", "--targets", "onnx", "--calib", photos)
+    answer = command("benchmark", "mobilenetv1", "--size", "32", "--duration", "0.1", "--threads", "1", *arguments)
     assert (answer.code, answer.err) == (0, "")
     assert "onnx-int8: not built: " in answer.out
     assert "failed" in answer.out

@@ -108,7 +108,9 @@ def test_F12_a_model_without_manifest_is_not_opened(refused: Refused, artifact: 
 
 def test_F12_a_file_or_a_missing_folder_is_no_artifact(refused: Refused, artifact: Path, tmp_path: Path) -> None:
     assert "no such folder" in refused(7, "verify", tmp_path / "none")
-    assert "cannot be read" in refused(7, "verify", load_artifact(artifact).files["model.onnx"])
+    for path in (artifact / "manifest.json", load_artifact(artifact).files["model.onnx"]):
+        assert f"{path}: is a file; give the folder that edgecnn export wrote" in refused(7, "verify", path)
+    assert "no such folder" in refused(7, "verify", artifact / "manifest.json" / "deeper")
 
 
 @pytest.mark.parametrize(

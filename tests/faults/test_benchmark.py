@@ -41,3 +41,23 @@ def test_weights_that_cannot_be_read_end_it(refused: Refused, tmp_path: Path) ->
     )
     assert "weights.safetensors" in line
     assert not (tmp_path / "kept").exists()
+
+
+@pytest.mark.parametrize(
+    ("files", "text"),
+    [
+        (3, "3 images, at least 8 are needed to calibrate"),
+        (10, "0.jpg: not a readable JPEG or PNG image"),
+        (0, "none: no such folder or CSV file"),
+    ],
+)
+def test_images_that_no_row_can_be_calibrated_on_are_refused_before_the_others_are_built(
+    refused: Refused, photos: Path, tmp_path: Path, files: int, text: str
+) -> None:
+    calib = tmp_path / ("none" if not files else "calib")
+    for index in range(files):
+        calib.mkdir(exist_ok=True)
+        (calib / f"{index}.jpg").write_bytes((photos / f"{index}.jpg").read_bytes()[: 100 if files == 10 else None])
+    line = refused(3, *SMALL, "--targets", "onnx", "--calib", calib, "--keep", tmp_path / "kept", "--duration", "0.1")
+    assert text in line
+    assert not (tmp_path / "kept").exists()

@@ -177,6 +177,21 @@ def test_F17_a_bomb_takes_no_memory(tmp_path: Path, side: int) -> None:
     assert int(grown_kib) < 20_000
 
 
+def test_F17_a_strip_takes_no_memory(
+    refused: Refused, artifact: Path, images: Path, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    """A few kilobytes of file, few pixels, and gigabytes once it is resized to cover the input."""
+    monkeypatch.setattr(Image.Image, "resize", None)  # never reached
+    strip, out = images / "3.png", tmp_path / "out"
+    for size in ((1, 5_000_000), (200_000, 1)):
+        Image.new("L", size, 200).save(strip)
+        message = f"{strip}: {size[0]}×{size[1]} pixels are too long and thin, resized to "
+        assert message in refused(3, "predict", artifact, strip)
+    monkeypatch.undo()
+    assert message in refused(3, "verify", artifact, "--images", images)
+    assert message in refused(3, *EXPORT, "--target", "onnx", "--int8", "--calib", images, "--out", out)
+
+
 def test_F19_an_empty_folder_is_refused(refused: Refused, artifact: Path, tmp_path: Path) -> None:
     empty, out = tmp_path / "empty", tmp_path / "out"
     empty.mkdir()

@@ -19,6 +19,7 @@ from numpy.typing import NDArray
 from onnx import TensorProto, helper, numpy_helper
 
 from edgecnn.artifact import Artifact
+from edgecnn.data.fashion_mnist import CLASSES
 from edgecnn.data.sets import load_set
 from edgecnn.graph.fold import fold
 from edgecnn.graph.graph import Graph, model_of, with_batch
@@ -65,7 +66,7 @@ def network() -> tuple[Graph, dict[str, Range], Float]:
     """Trained weights, whose products are as large as those of users, what is known of ranges, and images."""
     how = load_recipe("mobilenetv3_small").data("builtin").preprocess
     graph = trace(fold(load_model(find_model("mobilenetv3_small"), "builtin", None).model), 3, how.height, how.width)
-    (images,) = load_set("fashion-mnist-512", []).take(lambda position: position % 32 == 0).batches(how, 16)
+    (images,) = load_set("fashion-mnist-512", CLASSES).take(lambda position: position % 32 == 0).batches(how, 16)
     return *on_pixel_grid(graph, how), images
 
 

@@ -7,14 +7,17 @@ import resource
 import shutil
 import subprocess
 import sys
+import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from edgecnn.artifact import REJECTED, load_artifact, mark, publish, reserve
 from edgecnn.errors import StorageError
 from edgecnn.files import MANIFEST
+from edgecnn.verify.reopen import open_session
 from tests.conftest import Command
 from tests.faults.conftest import EXPORT, Refused, contents, one_line, powerless
 
@@ -81,6 +84,23 @@ def test_F36_a_full_disk_during_export_leaves_the_old_artifact(
         line = refused(8, *ONNX, "--out", out)
     assert "File too large" in line
     assert not out.parent.exists()
+
+
+@pytest.mark.parametrize("target", ["openvino", "onnxruntime"])
+def test_F36_a_full_folder_for_temporary_files_is_named(
+    refused: Refused, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, target: str
+) -> None:
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
+    with largest_file(50_000):
+        line = refused(8, *EXPORT, "--target", target, "--out", tmp_path / "out")
+    assert f"{tmp_path}: temporary files cannot be written there (File too large); make room, or" in line
+    assert not list(tmp_path.iterdir())
+
+
+def test_F36_a_runtime_that_has_no_room_for_what_it_will_run(artifact: Path) -> None:
+    session = open_session(load_artifact(artifact))
+    with pytest.raises(StorageError, match="temporary files cannot be written there"), largest_file(50_000):
+        session.executed()
 
 
 def test_F36_a_verdict_that_cannot_be_written_changes_nothing(artifact: Path) -> None:
@@ -195,7 +215,7 @@ def test_F39_a_read_only_artifact_is_still_verified(command: Command, artifact: 
 
 @pytest.mark.parametrize(
     "name",
-    ["with space", "ünïcödé-图", "[bold]x[/red]", "[no", "-dash", "a\nb", "quote'\"", "%s{}", "x" * 255],
+    ["with space", "ünïcödé-图", "[bold]x[/red]", "[no", "-dash", "a\nb", "quote'\"", "%s{}", "x" * 255, "\udce9"],
 )
 def test_F41_any_name_of_a_folder_will_do(
     command: Command, artifact: Path, photos: Path, tmp_path: Path, name: str
@@ -215,6 +235,25 @@ def test_F41_any_name_of_a_folder_will_do(
         manifest = {k: v for k, v in loaded.manifest.items() if k not in ("schema", "files", "sha256")}
         publish(folder, files, manifest | {"calibration": {"set": name}})
     assert load_artifact(folder).manifest["calibration"] == {"set": name}
+
+
+def test_F41_any_name_will_do_where_the_locale_is_ascii(artifact: Path, tmp_path: Path) -> None:
+    folder = artifact.rename(tmp_path / "café")
+    ascii_only = os.environ | {"LC_ALL": "C", "PYTHONUTF8": "0", "PYTHONCOERCECLOCALE": "0"}
+    done = subprocess.run([*EDGECNN, "verify", folder], env=ascii_only, capture_output=True, check=False)
+    assert (done.returncode, done.stderr) == (0, b"")
+
+
+def test_F41_any_name_of_the_folder_for_temporary_files_will_do(
+    artifact: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder = tmp_path / "\udce9"
+    folder.mkdir()
+    monkeypatch.setattr(tempfile, "tempdir", str(folder))
+    session = open_session(load_artifact(artifact))
+    assert session.executed()
+    assert session.kernel_times([np.zeros((1, 3, 32, 32), np.float32)])
+    assert not list(folder.iterdir())
 
 
 def test_F41_refusals_show_no_terminal_controls(refused: Refused, tmp_path: Path) -> None:

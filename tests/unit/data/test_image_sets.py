@@ -85,6 +85,22 @@ def test_a_class_whose_name_no_folder_can_have(tmp_path: Path) -> None:
     assert labels(load_set(str(tmp_path), ["T-shirt/top", "Coat"])) == [1, 0]
 
 
+@pytest.mark.parametrize(("one", "two", "label"), [("0", "T-shirt-top", 0), ("01", "1", 1), ("1", "Coat", 1)])
+def test_two_sub_folders_of_one_class_are_refused(tmp_path: Path, one: str, two: str, label: int) -> None:
+    for name in (one, two):
+        draw(tmp_path / name / "1.png", 0)
+    with pytest.raises(InputError, match=f"sub-folders '{one}' and '{two}' are both class {label}; put them into one"):
+        load_set(str(tmp_path), ["T-shirt/top", "Coat"])
+
+
+def test_a_class_without_images_is_refused(tmp_path: Path) -> None:
+    draw(tmp_path / "cat" / "1.png", 0)
+    (tmp_path / "dog").mkdir()
+    (tmp_path / "dog" / ".DS_Store").write_bytes(b"x")
+    with pytest.raises(InputError, match="dog: holds no JPEG or PNG images; put images of its class there, or remove"):
+        load_set(str(tmp_path), ANIMALS)
+
+
 def test_a_folder_called_like_a_shipped_set_is_not_taken_for_it(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -182,6 +198,14 @@ def test_a_picture_that_differs_from_its_manifest_is_refused(tmp_path: Path, mon
     monkeypatch.setattr("edgecnn.recipe.PACKAGE", tmp_path)
     with pytest.raises(IntegrityError, match=r"a\.png: sha256 is .* manifest has 0000"):
         load_set("mine", [])
+
+
+@pytest.mark.parametrize("name", ["fashion-mnist-512", "fashion-mnist-1000", FASHION_MNIST_TEST])
+def test_a_shipped_set_of_classes_that_a_network_lacks_is_refused(name: str) -> None:
+    message = f"{name}: label '[2-9]' of .* is neither a class name nor an index below 2"
+    with pytest.raises(InputError, match=message):
+        load_set(name, ["no", "yes"])
+    assert max(load_set(name, [str(index) for index in range(1000)]).labels) == 9
 
 
 def test_unknown_names_are_refused() -> None:

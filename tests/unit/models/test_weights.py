@@ -62,8 +62,8 @@ def test_random_weights_leave_torchs_own_generator_alone() -> None:
 
 
 @pytest.mark.parametrize("wrapper", [None, "state_dict", "model", "model_state_dict"])
-@pytest.mark.parametrize("prefix", ["", "module."])
-def test_pth_files_load_bare_wrapped_and_out_of_data_parallel(
+@pytest.mark.parametrize("prefix", ["", "module.", "_orig_mod.", "model.", "module._orig_mod.", "model._orig_mod."])
+def test_pth_files_load_bare_wrapped_and_with_the_prefixes_of_wrappers(
     tmp_path: Path, state: State, wrapper: str | None, prefix: str
 ) -> None:
     path = tmp_path / "weights.pth"
@@ -122,6 +122,45 @@ def test_another_number_of_classes_is_refused_with_a_hint(tmp_path: Path, state:
     torch.save(state, tmp_path / "w.pth")
     with pytest.raises(InputError, match=r"is --num-classes right\?"):
         load_model(SMALL, str(tmp_path / "w.pth"), num_classes=11)
+
+
+def test_the_last_layer_counts_the_classes_wherever_it_stands(tmp_path: Path, state: State) -> None:
+    torch.save(dict(reversed(state.items())), tmp_path / "w.pth")
+    assert load_model(SMALL, str(tmp_path / "w.pth")).num_classes == 10
+
+
+@pytest.mark.parametrize(
+    ("name", "shape", "message"),
+    [
+        (
+            "features.0.0.weight",
+            (16, 1, 3, 3),
+            "it takes images of 1 channels, and is to be given 3$",
+        ),
+        ("features.0.0.weight", (16, 3, 5, 5), r"expected \(16, 3, 3, 3\)$"),
+        ("classifier.0.weight", (1024, 500), r"expected \(1024, 576\)$"),
+        ("classifier.3.weight", (11, 1024), r"expected \(10, 1024\)$"),
+    ],
+)
+def test_a_shape_is_not_blamed_on_a_number_of_classes_that_nobody_gave(
+    tmp_path: Path, state: State, name: str, shape: tuple[int, ...], message: str
+) -> None:
+    torch.save(state | {name: torch.zeros(shape)}, tmp_path / "w.pth")
+    with pytest.raises(InputError, match=message):
+        load_model(SMALL, str(tmp_path / "w.pth"))
+
+
+@pytest.mark.parametrize(("wrapper", "other"), [("state_dict", "state_dict_ema"), ("model", "model_ema")])
+def test_one_of_two_state_dicts_is_never_taken_in_silence(
+    tmp_path: Path, state: State, wrapper: str, other: str
+) -> None:
+    content = {other: {"n_averaged": torch.tensor(3), **state}, wrapper: state, "optimizer": {"state": {}}, "none": {}}
+    torch.save(content, tmp_path / "w.pth")
+    message = f"holds several state dicts, '{other}' and '{wrapper}'; save the one you want by itself"
+    with pytest.raises(InputError, match=message):
+        read_state(tmp_path / "w.pth")
+    torch.save(content | {other: {}}, tmp_path / "w.pth")
+    assert read_state(tmp_path / "w.pth").keys() == state.keys()
 
 
 class Trap:

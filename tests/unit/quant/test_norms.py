@@ -11,7 +11,7 @@ from edgecnn.errors import InputError
 from edgecnn.models.registry import find_model
 from edgecnn.models.weights import load_model
 from edgecnn.quant.norms import batch_norms, check_contrast, norm_inputs
-from edgecnn.recipe import Preprocess, load_recipe
+from edgecnn.recipe import Preprocess, load_labels, load_recipe
 
 HOW = Preprocess(32, 32, 1.0, "bilinear", (0.5, 0.5, 0.5), (0.5, 0.5, 0.5))
 BUILTIN = ["mobilenetv3_small", "mobilenetv3_large", "efficientnet_b0"]
@@ -52,7 +52,7 @@ def test_images_of_another_contrast_are_not(photos: Path, factor: float) -> None
 @pytest.mark.parametrize("model", BUILTIN)
 def test_builtin_weights_know_their_own_images(model: str) -> None:
     data = load_recipe(model).data("builtin")
-    images = load_set(data.calibration, [])
+    images = load_set(data.calibration, load_labels(data.labels))
     for factor in (0.5, 2):
         check_contrast(scaled(factor, model, "builtin"), images, data.preprocess)
     with pytest.raises(InputError, match=r"127 times less|1\d\d times less"):

@@ -41,10 +41,10 @@ def test_a_real_manifest_is_understood(tiny_export: Callable[..., Exported]) -> 
     [
         ({"eager": msgspec.structs.replace(row("eager", 1.0), name="small-onnx-fp32")}, "two rows 'small-onnx-fp32'"),
         ({"eager": row("eager", 1.0, times=msgspec.structs.replace(times(1.0), rounds_ms=()))}, "has no rounds"),
-        ({"eager": row("eager", 1.0, times=msgspec.structs.replace(times(1.0), rounds_ms=(0.0,)))}, "took no time"),
+        ({"eager": row("eager", 1.0, times=msgspec.structs.replace(times(1.0), rounds_ms=(0,)))}, r">= 1e-09 .*rounds"),
         ({"eager": row("eager", 1.0, manifest={"status": "verified"})}, "'eager': Object missing required field"),
         ({"eager": row("eager", 1.0, manifest=manifest(n=0))}, "'eager': Expected `int` >= 1"),
-        ({"eager": row("eager", 1.0, times=msgspec.structs.replace(times(1.0), p50_ms=0.0))}, r"> 0.0 - at .*p50_ms"),
+        ({"eager": row("eager", 1.0, times=msgspec.structs.replace(times(1.0), p50_ms=0.0))}, r">= 1e-09 .*p50_ms"),
         ({"eager": row("eager", 1.0, manifest=manifest(top1=1.5))}, r"'eager': Expected `float` <= 1.0"),
         (dict.fromkeys([made.name for made in made_up_run().rows]), "has no rows"),
     ],
