@@ -57,7 +57,9 @@ def test_images_that_no_row_can_be_calibrated_on_are_refused_before_the_others_a
     calib = tmp_path / ("none" if not files else "calib")
     for index in range(files):
         calib.mkdir(exist_ok=True)
-        (calib / f"{index}.jpg").write_bytes((photos / f"{index}.jpg").read_bytes()[: 100 if files == 10 else None])
+        (calib / f"{index}.jpg").write_bytes(
+            (photos / f"{index}.jpg").read_bytes()[: 100 + index if files == 10 else None]
+        )
     line = refused(3, *SMALL, "--targets", "onnx", "--calib", calib, "--keep", tmp_path / "kept", "--duration", "0.1")
     assert text in line
     assert not (tmp_path / "kept").exists()
