@@ -322,13 +322,15 @@ def _climbed(
     graph: "Graph", calibration: ImageSet, planned: Plan, builds: Builds, interface: Interface, progress: Progress
 ) -> "Climbed":
     from edgecnn.graph.graph import with_metadata
-    from edgecnn.quant.cache import cache_key, pack, unpack
+    from edgecnn.quant.cache import ANY, cache_key, pack, unpack
     from edgecnn.quant.ladder import climb
 
     how, profile, cache = planned.data.preprocess, planned.target.profile, planned.calib_cache
     max_drop_pp = planned.gate.max_drop_pp
-    timed_on = {"device": _device(planned)} if planned.effort == BEST else {}
-    key = cache_key(graph, calibration, how, planned.effort, profile.name, max_drop_pp, **timed_on)
+    key: dict[str, str] = {}
+    if cache is not None:
+        device = _device(planned) if planned.effort == BEST else ANY
+        key = cache_key(graph, calibration, how, planned.effort, profile.name, max_drop_pp, device)
     if cache is not None and cache.exists():
         climbed = unpack(cache.read_bytes(), key, cache)
         described = {entry.key: entry.value for entry in graph.model.metadata_props}

@@ -272,7 +272,7 @@ def train_builtin(
         top1 = accuracy(model, test_images, test_labels)
     record = {
         "model": spec.name,
-        "weights": str(out / f"{spec.name}.safetensors"),
+        "weights": str(weights),
         "seed": seed,
         "images": len(images) - HELD_OUT,
         "recipe": structs.asdict(recipe),
@@ -281,7 +281,7 @@ def train_builtin(
         "n": len(test_images),
     }
     kept = {key: json.dumps(record[key]) for key in TRAINED}
-    write_whole(out / f"{spec.name}.safetensors", save({k: t.contiguous() for k, t in state.items()}, kept))
+    write_whole(weights, save({k: t.contiguous() for k, t in state.items()}, kept))
     write_whole(out / f"{spec.name}.json", (json.dumps(record, indent=1) + "\n").encode())
     return record
 

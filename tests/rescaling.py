@@ -1,9 +1,8 @@
 """Networks whose channels are scaled at random without changing what they answer."""
 
 import numpy as np
-from onnx import numpy_helper
 
-from edgecnn.graph.graph import Graph
+from edgecnn.graph.graph import Graph, with_weights
 from edgecnn.quant.equalize import find_groups
 
 
@@ -23,7 +22,4 @@ def rescaled(graph: Graph, seed: int) -> Graph:
             depthwise = weight.shape[1] == 1 and len(weight) > 1
             shape = (-1, *[1] * (weight.ndim - 1)) if depthwise else (1, -1, *[1] * (weight.ndim - 2))
             weights[node.input[1]] = weight / scale.reshape(shape)
-    model = graph.copy()
-    for tensor in model.graph.initializer:
-        tensor.CopyFrom(numpy_helper.from_array(weights[tensor.name], tensor.name))
-    return Graph(model)
+    return with_weights(graph, weights)

@@ -14,6 +14,7 @@ from edgecnn.errors import INTERRUPTED, BuildError, EdgecnnError, StorageError, 
 from edgecnn.garbage import search_seldom, spare_the_living
 from edgecnn.interrupts import exit_code, interrupted, raise_interrupts
 
+INTERRUPTION = "interrupted; nothing is half-written"
 FULL = (errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EFBIG)
 
 
@@ -54,7 +55,7 @@ def run(arguments: list[str]) -> int:
     except typer.Exit as stop:
         return stop.exit_code
     except (KeyboardInterrupt, typer.Abort):
-        return _refuse("interrupted; nothing is half-written", INTERRUPTED)
+        return _refuse(INTERRUPTION, INTERRUPTED)
     except _ArgumentError as error:
         return _refuse(error.format_message(), error.exit_code)
     except BrokenPipeError:  # whoever read stdout has gone, as `head` does; nobody is left to tell
@@ -71,12 +72,12 @@ def run(arguments: list[str]) -> int:
             raise
         result = INTERRUPTED
     if result == INTERRUPTED:
-        return _refuse("interrupted; nothing is half-written", INTERRUPTED)
+        return _refuse(INTERRUPTION, INTERRUPTED)
     return result if isinstance(result, int) else 0
 
 
 def _refuse(message: str, code: int) -> int:
     if interrupted():
-        message, code = "interrupted; nothing is half-written", INTERRUPTED
+        message, code = INTERRUPTION, INTERRUPTED
     print(f"edgecnn: {printable(message)}", file=sys.stderr)
     return code

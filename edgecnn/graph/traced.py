@@ -11,14 +11,14 @@ from importlib.metadata import version
 from pathlib import Path
 
 import onnx
-from onnx import TensorProto, numpy_helper
+from onnx import TensorProto
 from torch import nn
 
 from edgecnn.data.download import cache_folder
 from edgecnn.errors import StorageError
 from edgecnn.files import write_whole
 from edgecnn.graph.check import check_graph
-from edgecnn.graph.graph import Graph
+from edgecnn.graph.graph import Graph, with_weights
 from edgecnn.graph.to_onnx import to_onnx
 from edgecnn.names import __version__
 from edgecnn.recipe import PACKAGE
@@ -73,11 +73,7 @@ def _emptied(graph: Graph, model: nn.Module) -> Graph:
 
 
 def _filled(structure: Graph, model: nn.Module) -> Graph:
-    filled, state = structure.copy(), model.state_dict()
-    for tensor in filled.graph.initializer:
-        if tensor.name in state:
-            tensor.CopyFrom(numpy_helper.from_array(state[tensor.name].contiguous().numpy(), tensor.name))
-    return Graph(filled)
+    return with_weights(structure, {name: value.contiguous().numpy() for name, value in model.state_dict().items()})
 
 
 def _read(path: Path, model: nn.Module) -> Graph | None:

@@ -6,6 +6,7 @@ A ``.pth`` is only ever read with ``weights_only=True``: nothing in it can run.
 import hashlib
 import importlib.util
 import pickle
+import re
 import warnings
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -24,6 +25,7 @@ from edgecnn.models.sources import BUILTIN, LITE0_PACKAGE, OFFICIAL, RANDOM_SEED
 
 State = dict[str, Tensor]
 
+CLASSIFIER_BIAS = re.compile(r"classifier\.(\d{1,9})\.bias")
 WRAPPERS = ("state_dict", "model", "model_state_dict")  # keys under which training scripts nest a state dict
 
 
@@ -59,18 +61,17 @@ def load_model(
     state = {
         name: tensor.float() if tensor.is_floating_point() else tensor for name, tensor in _read(spec, source, fetch)
     }
-    classes = num_classes or _count_classes(spec, state)
+    classes = num_classes or _count_classes(state)
     model = spec.build(classes, in_channels)
     _check(state, model, f"{spec.name} weights {source!r}", counted=num_classes is None)
     model.load_state_dict(state)
     return Loaded(model.eval(), classes, state_sha256(model.state_dict()))
 
 
-def _count_classes(spec: ModelSpec, state: State) -> int:
+def _count_classes(state: State) -> int:
     """As many as the last layer has biases; 1000 where the state dict has no such layer, which its check will say."""
-    with torch.device("meta"):  # names only, no memory
-        last = _last_layer(spec.build())
-    bias = state.get(f"{last}.bias")
+    found = {int(match[1]): state[name] for name in state if (match := CLASSIFIER_BIAS.fullmatch(name))}
+    bias = found[max(found)] if found else None
     return len(bias) if bias is not None and bias.ndim and len(bias) else 1000
 
 

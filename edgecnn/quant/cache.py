@@ -31,6 +31,7 @@ Arrays = dict[str, NDArray[Any]]
 Key = dict[str, str]
 
 HEADER = "header"
+ANY = "whatever it is"
 
 
 class _Activation(msgspec.Struct):
@@ -55,7 +56,7 @@ def cache_key(
     effort: str,
     profile: str,
     max_drop_pp: float,
-    device: str = "whatever it is",
+    device: str = ANY,
 ) -> Key:
     """All that a table depends on, by the words that a refusal uses.
 
@@ -72,7 +73,7 @@ def cache_key(
         "effort": effort,
         "runtime": profile,
         "device": device,
-        "largest drop": "whatever it is" if changes < 0 else f"that allows {changes} other answers",
+        "largest drop": ANY if changes < 0 else f"that allows {changes} other answers",
     }
 
 

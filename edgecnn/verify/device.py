@@ -19,7 +19,7 @@ from edgecnn.targets.base import ExecutedLayer, KernelTime
 from edgecnn.targets.registry import find_target
 from edgecnn.verify.coverage import cover
 from edgecnn.verify.golden import read_golden
-from edgecnn.verify.policy import SYNTHETIC, doubted, judge
+from edgecnn.verify.policy import NONE_REAL, doubted, judge
 from edgecnn.verify.stages import StageRow, Verification
 from edgecnn.verify.standing import as_gated
 
@@ -226,7 +226,7 @@ def judge_result(artifact: Artifact, content: bytes, name: str) -> OnDevice:
     judgement = judge(engine.precision, parity, float(np.abs(golden).max()), None, gate, classes)
     images: dict[str, Any] = {"name": f"golden pairs on {engine.gpu}", "sha256": artifact.sha256_of("golden.npz")}
     if artifact.synthetic:
-        images["synthetic"], judgement = True, doubted(judgement, SYNTHETIC)
+        images["synthetic"], judgement = True, doubted(judgement, NONE_REAL)
     kernels = [_executed(kernel) for kernel in engine.kernels]
     if not kernels and engine.precision == "int8":
         judgement = doubted(judgement, UNLISTED)

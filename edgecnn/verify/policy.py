@@ -66,7 +66,7 @@ def judge(
     return Judgement(Verdict.INCONCLUSIVE, (text, *doubts), rejected=above)
 
 
-SYNTHETIC = "judged on synthetic images alone, which say little of real ones; verify with --images"
+NONE_REAL = "judged on synthetic images alone, which say little of real ones; verify with --images"
 
 
 def doubted(judgement: Judgement, doubt: str) -> Judgement:

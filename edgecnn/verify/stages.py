@@ -17,7 +17,7 @@ from edgecnn.errors import ParityError
 from edgecnn.parity import Parity, compare, six_digits
 from edgecnn.recipe import Gate, Preprocess
 from edgecnn.verify.coverage import Coverage
-from edgecnn.verify.policy import SYNTHETIC, Judgement, Verdict, doubted, judge
+from edgecnn.verify.policy import NONE_REAL, Judgement, Verdict, doubted, judge
 from edgecnn.verify.statistics import Accuracy, accuracy
 
 BATCH = 32
@@ -209,5 +209,5 @@ def _conclude(
         )
     judgement = judge(precision, parity, float(np.abs(want).max()), found, gate, want.shape[1])
     if images.get("synthetic"):
-        judgement = doubted(judgement, SYNTHETIC)
+        judgement = doubted(judgement, NONE_REAL)
     return Verification(reference, images, parity, found, judgement, tuple(rows), note)

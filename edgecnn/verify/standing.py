@@ -75,8 +75,7 @@ def standing_of(artifact: Artifact) -> Standing:
         status=manifest["status"],
         images=evidence["images"]["name"],
         n=evidence["n"],
-        labelled=evidence["top1"] is not None
-        and not by_guessing(evidence["top1_reference"], evidence["n"], artifact.interface.classes),
+        labelled=_labels_tell(evidence["top1_reference"], evidence["n"], artifact),
         synthetic=artifact.synthetic,
         max_drop_pp=manifest["gate"]["max_drop_pp"],
         reasons=tuple(evidence["reasons"]),
@@ -110,6 +109,11 @@ def is_gated(artifact: Artifact) -> bool:
     return bool(artifact.manifest["weights"]["source"] != "random")
 
 
+def _labels_tell(top1_reference: float | None, n: int, artifact: Artifact) -> bool:
+    """Whether there are labels, and the reference knows them; None is without."""
+    return top1_reference is not None and not by_guessing(top1_reference, n, artifact.interface.classes)
+
+
 def settled(artifact: Artifact, verification: Verification, gate: Gate) -> tuple[Verification, Standing]:
     """A check as a user should hear of it, and what the artifact stands as after it."""
     found = verification.accuracy
@@ -117,7 +121,7 @@ def settled(artifact: Artifact, verification: Verification, gate: Gate) -> tuple
         status=status(verification, is_gated(artifact)),
         images=Path(verification.images["name"]).name,
         n=verification.parity.n,
-        labelled=found is not None and not by_guessing(found.top1_reference, found.n, artifact.interface.classes),
+        labelled=_labels_tell(None if found is None else found.top1_reference, verification.parity.n, artifact),
         synthetic=verification.images.get("synthetic", False),
         max_drop_pp=gate.max_drop_pp,
         reasons=verification.judgement.reasons,
